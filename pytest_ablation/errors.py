@@ -1,0 +1,20 @@
+"""What can be wrong in a study, said in the terms of the person who wrote it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AblationError(Exception):
+    """A mistake in a study: what was asked, what there is, what to do, in one message."""
+
+
+class DataError(AblationError):
+    """Images or labels that cannot be read, or are not what they are said to be."""
+
+
+def did_you_mean(asked: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean "x"?`` for the known word closest to the one asked, else nothing."""
+    close = difflib.get_close_matches(asked, list(known), n=1)
+    return f' Did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,1 @@
+"""Keras networks: their configuration, and what an edit does to their layers."""

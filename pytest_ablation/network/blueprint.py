@@ -1,0 +1,219 @@
+"""A network as canonical JSON, and built from it with weights that a seed and names decide."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+
+from pytest_ablation.errors import AblationError
+from pytest_ablation.experiment import canonical_json
+
+
+def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
+    """Return a newly built network whose names do not depend on what was built before it.
+
+    Keras numbers the names it gives over the whole process: the second network built has a
+    "dense_2" where the first has "dense". Here they are numbered within the network; names that
+    the user gave stay. Building twice tells the two apart, and is done only where a name looks
+    given by Keras and is not what a first build would give.
+
+    Raises:
+        AblationError: The function returns no Keras model, or one without a configuration.
+    """
+    model = _called(model_function)
+    names = _names(model)
+    if _numbered(names, given=[True] * len(names)) == [name for name, _ in names]:
+        return model
+    again = _names(_called(model_function))
+    given = [old != new for old, new in zip(names, again, strict=True)]
+    renamed = dict(zip([name for name, _ in names], _numbered(names, given), strict=True))
+    return _deserialized(_with_names(json.loads(of(model)), renamed))
+
+
+def of(model: keras.Model) -> str:
+    """Return the network's configuration as canonical JSON, without weights or compilation.
+
+    Raises:
+        AblationError: A network whose configuration Keras cannot give.
+    """
+    try:
+        config = keras.saving.serialize_keras_object(model)
+    except NotImplementedError as error:
+        raise AblationError(
+            f"{type(model).__name__} gives no configuration (get_config), so it cannot be copied "
+            "or edited. Write the network as a Sequential or Functional model."
+        ) from error
+    config = _without(config, {"build_config", "compile_config"})
+    config["config"]["name"] = "network"
+    return canonical_json(config)
+
+
+def build(network: str, seed: int) -> keras.Model:
+    """Return the network with initial weights and random masks from (seed, layer name) alone.
+
+    Every initializer and every random layer gets a seed of its own, derived from the seed, the
+    layer's name and the place in its configuration. So taking a layer out leaves the weights and
+    the masks of all others as they were.
+
+    Args:
+        network: What `of` returned.
+        seed: Any whole number from 0.
+    """
+    config = json.loads(network)
+    keras.utils.set_random_seed(derived(seed))
+    model = _deserialized(_seeded(config, seed, path=""))
+    for path, layer in _layers(model):
+        if not _is_keras(type(layer)) and layer.weights and not hasattr(layer, "layers"):
+            _initialise(layer, derived(seed, path))
+    return model
+
+
+def sources(network: keras.Model) -> dict[str, str]:
+    """Return the SHA-256 of the source of each layer class that is not Keras's own."""
+    classes = {type(layer) for _, layer in _layers(network)}
+    return {f"{c.__module__}:{c.__qualname__}": source_hash(c) for c in classes if not _is_keras(c)}
+
+
+def source_hash(thing: Any) -> str:
+    """Return the SHA-256 of a class's or function's source; of its name where there is none."""
+    try:
+        source = inspect.getsource(thing)
+    except (OSError, TypeError):
+        source = getattr(thing, "__qualname__", repr(thing))
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def derived(seed: int, *path: str) -> int:
+    """Return a seed in 0…2³¹−1 that differs, and looks random, for each seed and path."""
+    digest = hashlib.sha256("/".join([str(seed), *path]).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+# --------------------------------------------------------------------------------------- names
+
+
+def _called(model_function: Callable[[], keras.Model]) -> keras.Model:
+    model = model_function()
+    if not isinstance(model, keras.Model):
+        name = getattr(model_function, "__name__", repr(model_function))
+        raise AblationError(f"{name}() returned {type(model).__name__}; return a Keras model.")
+    return model
+
+
+def _layers(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    for layer in model.layers:
+        yield path + layer.name, layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer, f"{path}{layer.name}/")
+
+
+def _names(model: keras.Model) -> list[tuple[str, str]]:
+    """Return each layer's name, and the name Keras would give to the first of its class."""
+    return [(layer.name, keras_name(type(layer))) for _, layer in _layers(model)]
+
+
+def keras_name(kind: type) -> str:
+    """Return the name that Keras gives to the first layer of a class: "conv2d" for Conv2D."""
+    name = re.sub(r"\W+", "", kind.__name__)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _numbered(names: list[tuple[str, str]], given: list[bool]) -> list[str]:
+    """Return the names, those that Keras gave numbered from the first of their class."""
+    looks_given = [re.fullmatch(rf"{kind}(_\d+)?", name) is not None for name, kind in names]
+    auto = [by_keras and looks for by_keras, looks in zip(given, looks_given, strict=True)]
+    taken = {name for (name, _), is_auto in zip(names, auto, strict=True) if not is_auto}
+    result = []
+    for (name, kind), is_auto in zip(names, auto, strict=True):
+        if is_auto:
+            count, name = 0, kind
+            while name in taken:
+                count += 1
+                name = f"{kind}_{count}"
+            taken.add(name)
+        result.append(name)
+    return result
+
+
+def _with_names(config: Any, renamed: Mapping[str, str]) -> Any:
+    """Return the configuration with layers renamed, wherever Keras writes a layer's name."""
+    if isinstance(config, list):
+        return [_with_names(value, renamed) for value in config]
+    if not isinstance(config, dict):
+        return config
+    result = {}
+    for key, value in config.items():
+        if key == "name" and isinstance(value, str):
+            result[key] = renamed.get(value, value)
+        elif key == "keras_history" or (key in ("input_layers", "output_layers")):
+            result[key] = _renamed_ends(value, renamed)
+        else:
+            result[key] = _with_names(value, renamed)
+    return result
+
+
+def _renamed_ends(ends: Any, renamed: Mapping[str, str]) -> Any:
+    if isinstance(ends, str):
+        return renamed.get(ends, ends)
+    if isinstance(ends, dict):
+        return {key: _renamed_ends(value, renamed) for key, value in ends.items()}
+    return [_renamed_ends(end, renamed) for end in ends] if isinstance(ends, list) else ends
+
+
+# --------------------------------------------------------------------------------------- seeds
+
+
+def _seeded(config: Any, seed: int, path: str) -> Any:
+    """Return the configuration with every "seed" in it derived from the seed and its place."""
+    if isinstance(config, list):
+        return [_seeded(value, seed, f"{path}/{i}") for i, value in enumerate(config)]
+    if not isinstance(config, dict):
+        return config
+    if "class_name" in config and isinstance(inner := config.get("config"), dict):
+        # A layer's name takes the place of its position, so that taking one out moves no other.
+        path = path.rpartition("/")[0] + "/" + str(inner.get("name", config["class_name"]))
+    return {
+        key: derived(seed, path, str(value))
+        if key == "seed" and (value is None or isinstance(value, int))
+        else _seeded(value, seed, f"{path}/{key}")
+        for key, value in config.items()
+    }
+
+
+def _initialise(layer: keras.layers.Layer, seed: int) -> None:
+    """Give a layer of the user's own the weights that a copy of it, built after seeding, has."""
+    keras.utils.set_random_seed(seed)
+    copy = type(layer).from_config(layer.get_config())
+    copy.build_from_config(layer.get_build_config())
+    layer.set_weights(copy.get_weights())
+
+
+def _deserialized(config: dict[str, Any]) -> keras.Model:
+    # The configuration comes from the user's own network in this study, never from a file.
+    try:
+        return keras.saving.deserialize_keras_object(config, safe_mode=False)
+    except TypeError as error:
+        raise AblationError(
+            "the network cannot be rebuilt from its configuration: "
+            f"{str(error).splitlines()[0]} Layers and functions of your own must stand at the top "
+            "level of a module, and give their settings by get_config."
+        ) from error
+
+
+def _without(config: Any, keys: set[str]) -> Any:
+    if isinstance(config, list | tuple):
+        return [_without(value, keys) for value in config]
+    if isinstance(config, dict):
+        return {k: _without(v, keys) for k, v in config.items() if k not in keys}
+    return config
+
+
+def _is_keras(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "keras"

@@ -1,0 +1,1 @@
+"""The findings, rendered: a page and a table in the terminal."""

@@ -1,0 +1,1 @@
+"""Who trains: each trainer is a function `train(trial, data, progress) -> Run`."""
