@@ -227,6 +227,23 @@ class Run:
     correct: str = ""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is.
+
+    Attributes:
+        epoch: Epochs done.
+        epochs: Epochs in all.
+        accuracy: Training accuracy of the last epoch, or NaN where the recipe does not measure it.
+        seconds_left: An estimate, in seconds.
+    """
+
+    epoch: int
+    epochs: int
+    accuracy: float
+    seconds_left: float
+
+
 def canonical_json(value: Any) -> str:
     """Return JSON that is equal for equal values: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -49,7 +49,7 @@ def of(model: keras.Model) -> str:
             f"{type(model).__name__} gives no configuration (get_config), so it cannot be copied "
             "or edited. Write the network as a Sequential or Functional model."
         ) from error
-    config = _without(config, {"build_config", "compile_config"})
+    config = _plain(config)
     config["config"]["name"] = "network"
     return canonical_json(config)
 
@@ -72,6 +72,13 @@ def build(network: str, seed: int) -> keras.Model:
         if not _is_keras(type(layer)) and layer.weights and not hasattr(layer, "layers"):
             _initialise(layer, derived(seed, path))
     return model
+
+
+def summary(model: keras.Model) -> str:
+    """Return the network's layers, output shapes and parameters, as Keras prints them."""
+    lines: list[str] = []
+    model.summary(line_length=80, print_fn=lines.append)
+    return "\n".join(lines)
 
 
 def sources(network: keras.Model) -> dict[str, str]:
@@ -207,12 +214,22 @@ def _deserialized(config: dict[str, Any]) -> keras.Model:
         ) from error
 
 
-def _without(config: Any, keys: set[str]) -> Any:
+def _plain(config: Any) -> Any:
+    """Return the configuration without what only tells of this one build of the network."""
     if isinstance(config, list | tuple):
-        return [_without(value, keys) for value in config]
-    if isinstance(config, dict):
-        return {k: _without(v, keys) for k, v in config.items() if k not in keys}
-    return config
+        return [_plain(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    result = {
+        key: _plain(value)
+        for key, value in config.items()
+        if key not in ("build_config", "compile_config")
+    }
+    if result.get("class_name") == "Sequential":
+        for layer in result["config"]["layers"]:
+            if layer["class_name"] == "InputLayer":
+                layer["config"]["name"] = "input"
+    return result
 
 
 def _is_keras(kind: type) -> bool:

@@ -1,0 +1,284 @@
+"""The one table of a session: each test's arms, comparisons and outcome, that every output renders.
+
+An entry is plain data, so that a worker process can send it with its test's report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
+from typing import Any
+
+from pytest_ablation.comparison import Compared, Trained
+from pytest_ablation.experiment import Run, Trial
+from pytest_ablation.quantity import ACCURACY, GAP, MINUS, TIME, TRAIN_ACCURACY, WALL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What one test found.
+
+    Attributes:
+        test: The test's node id.
+        outcome: "passed", "failed", "undecided" or "error".
+        experiment: The experiment's name.
+        ablation: What was edited, as a person would say it; empty where a test is of the baseline.
+        changes: What the edit changed, a line a layer or setting.
+        summary: The network's layers, shapes and parameters, as Keras prints them.
+        params: Parameters of the network.
+        baseline_params: Of the baseline's.
+        baseline: The baseline's runs so far.
+        variant: The variant's runs so far; empty where a test is of the baseline.
+        compared: The comparisons made.
+        facts: Of the session: data, source, stand_in, profile, seeds, backend, trained, reused.
+        sample: A PNG with a row of images a class, in base64; empty but in one entry a process.
+        classes: The names of the classes.
+    """
+
+    test: str
+    outcome: str
+    experiment: str
+    ablation: str
+    changes: tuple[str, ...]
+    summary: str
+    params: int
+    baseline_params: int
+    baseline: tuple[Run, ...]
+    variant: tuple[Run, ...]
+    compared: tuple[Compared, ...]
+    facts: Mapping[str, Any]
+    sample: str = ""
+    classes: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs of what the test is about."""
+        return self.variant if self.ablation else self.baseline
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the entry as dicts, tuples, strings and numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Entry:
+        """Return the entry that `as_plain` gave."""
+        return cls(
+            **{
+                **plain,
+                "baseline": tuple(Run(**run) for run in plain["baseline"]),
+                "variant": tuple(Run(**run) for run in plain["variant"]),
+                "compared": tuple(Compared(**each) for each in plain["compared"]),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One arm of the findings table: means over its seeds, NaN where nothing was trained.
+
+    Attributes:
+        experiment: The experiment's name.
+        arm: "baseline", or the ablation.
+        tests: The entries of the tests about this arm.
+        seeds: Seeds trained.
+        accuracy: Test accuracy, a fraction.
+        change: Of the test accuracy against the baseline's, a fraction.
+        train_accuracy: Training accuracy in inference mode, a fraction.
+        gap: Training accuracy less test accuracy, a fraction.
+        gap_change: Against the baseline's gap, a fraction.
+        wall: Seconds a training took.
+        time_ratio: Seconds a step, over the baseline's.
+        params: Parameters of the network.
+        params_ratio: Over the baseline's.
+        diverged: Trainings that ended because the loss was no number.
+        sentence: The finding in a sentence.
+    """
+
+    experiment: str
+    arm: str
+    tests: tuple[Entry, ...]
+    seeds: int
+    accuracy: float
+    change: float
+    train_accuracy: float
+    gap: float
+    gap_change: float
+    wall: float
+    time_ratio: float
+    params: int
+    params_ratio: float
+    diverged: int
+    sentence: str
+
+    @property
+    def outcome(self) -> str:
+        """The worst outcome among the tests about this arm."""
+        order = ("error", "failed", "undecided", "passed")
+        return min((entry.outcome for entry in self.tests), key=order.index, default="")
+
+
+@dataclass(eq=False)
+class Findings:
+    """The findings of a session, test by test as they end.
+
+    Attributes:
+        entries: By node id; of a test that ran twice, the last.
+    """
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        """Take in what a test found."""
+        self.entries[entry.test] = entry
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the session studied; trainings counted over all worker processes."""
+        entries = list(self.entries.values())
+        if not entries:
+            return {}
+        runs = {run.fingerprint: run for e in entries for run in (*e.baseline, *e.variant)}
+        fresh = {name for e in entries for name in e.facts["trained"]}
+        return {
+            **entries[-1].facts,
+            "trained": len(fresh & set(runs)),
+            "reused": len(set(runs) - fresh),
+        }
+
+    def rows(self) -> list[Row]:
+        """Return the table: for each experiment its baseline, then its variants as they came."""
+        arms: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self.entries.values():
+            arms.setdefault((entry.experiment, ""), [])
+            arms.setdefault((entry.experiment, entry.ablation), []).append(entry)
+        baselines = {
+            name: max(
+                (e for e in self.entries.values() if e.experiment == name),
+                key=lambda e: len(e.baseline),
+            )
+            for name, _ in arms
+        }
+        order = list(dict.fromkeys(name for name, _ in arms))
+        return [
+            _row(name, arm, tuple(entries), baselines[name])
+            for name, arm in sorted(arms, key=lambda key: order.index(key[0]))
+            for entries in [arms[name, arm]]
+        ]
+
+
+def entry_of(
+    test: str,
+    outcome: str,
+    subject: Trained,
+    *,
+    facts: Mapping[str, Any],
+    sample: str = "",
+) -> Entry:
+    """Return what a test found, from the baseline or variant that it compared."""
+    from pytest_ablation.network import blueprint
+
+    arm, reference = subject.arm, subject.reference or subject.arm
+    return Entry(
+        test=test,
+        outcome=outcome,
+        experiment=arm.experiment.name,
+        ablation=arm.description if subject.reference else "",
+        changes=_changes(reference.trial(0), arm.trial(0)),
+        summary=blueprint.summary(arm.model),
+        params=arm.params,
+        baseline_params=reference.params,
+        baseline=reference.known,
+        variant=arm.known if subject.reference else (),
+        compared=tuple(subject.compared),
+        facts=facts,
+        sample=sample,
+        classes=arm.experiment.data.classes,
+    )
+
+
+def _changes(baseline: Trial, variant: Trial) -> tuple[str, ...]:
+    from pytest_ablation.network import difference
+
+    recipes = json.loads(baseline.recipe), json.loads(variant.recipe)
+    return (
+        *difference.of(baseline.model, variant.model),
+        *(f"~ recipe: {change}" for change in difference.of_settings(*recipes)),
+        *(["~ data"] if baseline.dataset != variant.dataset else []),
+    )
+
+
+def mean(runs: tuple[Run, ...], of: Callable[[Run], float]) -> float:
+    """Return the mean of a measure over runs; NaN where there are none or it is not measured."""
+    try:
+        return fmean(of(run) for run in runs) if runs else math.nan
+    except KeyError:
+        return math.nan
+
+
+def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry) -> Row:
+    longest = max(entries, key=lambda entry: len(entry.runs), default=None)
+    runs = longest.runs if longest and arm else reference.baseline
+    params = longest.params if longest and arm else reference.baseline_params
+    base = reference.baseline
+    times = mean(runs, TIME.of), mean(base, TIME.of)
+    numbers: dict[str, Any] = {
+        "accuracy": mean(runs, ACCURACY.of),
+        "change": mean(runs, ACCURACY.of) - mean(base, ACCURACY.of),
+        "train_accuracy": mean(runs, TRAIN_ACCURACY.of),
+        "gap": mean(runs, GAP.of),
+        "gap_change": mean(runs, GAP.of) - mean(base, GAP.of),
+        "wall": mean(runs, WALL.of),
+        "time_ratio": times[0] / times[1] if times[1] else math.nan,
+        "params": params,
+        "params_ratio": params / reference.baseline_params,
+        "diverged": sum(run.diverged is not None for run in runs),
+    }
+    decides = not reference.facts["decides_nothing"]
+    return Row(
+        experiment=experiment,
+        arm=arm or "baseline",
+        tests=entries,
+        seeds=len(runs),
+        sentence=_sentence(arm, numbers, len(reference.classes), decides),
+        **numbers,
+    )
+
+
+def _sentence(arm: str, row: Mapping[str, Any], classes: int, decides: bool) -> str:
+    """Return the finding in a sentence, of the means over the seeds."""
+    if math.isnan(row["accuracy"]):
+        return "Not trained."
+    if not decides:
+        return "Too short a training to tell."
+    if not arm:
+        return (
+            f"The network reaches {_percent(row['accuracy'])} on test images and "
+            f"{_percent(row['train_accuracy'])} on training images."
+        )
+    if classes and row["accuracy"] <= 1.2 / classes:
+        return f"Collapses to chance: {_percent(row['accuracy'])} of test images." + (
+            " The loss became infinite." if row["diverged"] else ""
+        )
+    points = 100 * row["change"]
+    if abs(points) < 0.5:
+        said = "Costs no accuracy"
+    else:
+        said = f"{'Costs' if points < 0 else 'Gains'} {abs(points):.1f} points of accuracy"
+    parts = [said]
+    if abs(row["gap_change"]) >= 0.05:
+        wider = "widens" if row["gap_change"] > 0 else "narrows"
+        parts.append(f"{wider} the gap by {abs(100 * row['gap_change']):.0f} points")
+    if not 0.8 <= row["time_ratio"] <= 1.25:
+        parts.append(f"takes {row['time_ratio']:.2f}× the time a step")
+    if row["params_ratio"] <= 0.95:
+        parts.append(f"saves {100 * (1 - row['params_ratio']):.0f} % of the parameters")
+    if len(parts) > 1:
+        parts[-1] = f"and {parts[-1]}"
+    return (", " if len(parts) > 2 else " ").join(parts).replace("-", MINUS) + "."
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"

@@ -1,0 +1,395 @@
+"""The pytest plugin: options, fixtures and hooks, each handing over to the module that owns it.
+
+Loading it imports neither Keras nor numpy: what a suite without ablations does not need is
+imported where it is used.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_ablation.ablation import Ablation
+from pytest_ablation.errors import AblationError
+from pytest_ablation.experiment import Dataset, Experiment
+
+if TYPE_CHECKING:
+    from pytest_ablation.comparison import Trained
+    from pytest_ablation.findings import Entry, Findings, Row
+    from pytest_ablation.study import Study
+
+STUDY = pytest.StashKey["Study"]()
+DATA = pytest.StashKey[Dataset]()
+TRAINED = pytest.StashKey["Trained"]()
+SHEET_SENT = pytest.StashKey[bool]()
+
+CHOICES = ("auto", "full", "quick", "smoke")
+
+
+class AblationWarning(pytest.PytestWarning):
+    """The study is not all that was asked for."""
+
+
+# ----------------------------------------------------------------------------------- options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, each with an ini twin of the same name."""
+    group = parser.getgroup("ablation", "ablation studies")
+    for name, metavar, text in (
+        ("data", "WHERE", "auto, cifar10, shapes10, or a PATH to CIFAR-10 (default: auto)"),
+        ("profile", "NAME", f"how large to train: {', '.join(CHOICES)} (default: auto)"),
+        ("seeds", "MIN:MAX", "seeds an arm, MIN:MAX or N (default: 2:5)"),
+        ("store", "DIR", "where runs are kept (default: .ablation in the rootdir)"),
+    ):
+        group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"ablation_{name}", text, default=None)
+    text = "train anew what this session needs"
+    group.addoption("--ablation-refresh", action="store_true", default=False, help=text)
+    parser.addini("ablation_refresh", text, type="bool", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and refuse a wrong option before anything is collected."""
+    config.addinivalue_line(
+        "markers", "ablation(edit): the edit whose variant the test's `variant` fixture trains"
+    )
+    _profile(config)
+    _seeds(config)
+    config.pluginmanager.register(Reporting(config), "ablation-reporting")
+
+
+def _option(config: pytest.Config, name: str) -> str:
+    value = config.getoption(f"ablation_{name}")
+    return value if value is not None else (config.getini(f"ablation_{name}") or "")
+
+
+def _profile(config: pytest.Config) -> str:
+    profile = _option(config, "profile") or "auto"
+    if profile not in CHOICES:
+        raise pytest.UsageError(
+            f"--ablation-profile={profile}: the profiles are {', '.join(CHOICES)}."
+        )
+    return profile
+
+
+def _seeds(config: pytest.Config) -> tuple[int, int]:
+    text = _option(config, "seeds") or "2:5"
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most:
+        raise pytest.UsageError(
+            f"--ablation-seeds={text}: write MIN:MAX or N, whole numbers from 1, MIN ≤ MAX."
+        )
+    return least, most
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    """Return an option that is a path: from where pytest was called, or beside the ini file."""
+    given = config.getoption(f"ablation_{name}")
+    if given:
+        return config.invocation_params.dir / Path(given).expanduser()
+    written = config.getini(f"ablation_{name}")
+    folder = config.inipath.parent if config.inipath else config.rootpath
+    return folder / Path(written).expanduser() if written else None
+
+
+# ---------------------------------------------------------------------------------- the study
+
+
+def _store_folder(config: pytest.Config) -> Path:
+    return _path(config, "store") or config.rootpath / ".ablation"
+
+
+def _study(config: pytest.Config) -> Study:
+    if STUDY not in config.stash:
+        from pytest_ablation.report.progress import shown
+        from pytest_ablation.store import Store
+        from pytest_ablation.study import PROFILES, Study
+        from pytest_ablation.training.device import sees_gpu
+
+        profile = _profile(config)
+        if profile == "auto":
+            profile = "full" if sees_gpu() else "quick"
+        manager = config.pluginmanager
+        reporter = manager.getplugin("terminalreporter")
+        capture = manager.getplugin("capturemanager")
+        config.stash[STUDY] = Study(
+            store=Store(_store_folder(config)),
+            profile=PROFILES[profile],
+            seeds=_seeds(config),
+            refresh=config.getoption("ablation_refresh") or config.getini("ablation_refresh"),
+            training=lambda name: shown(name, reporter, capture),
+        )
+    return config.stash[STUDY]
+
+
+def _data(config: pytest.Config) -> Dataset:
+    if DATA not in config.stash:
+        from pytest_ablation import data
+
+        choice = _option(config, "data") or "auto"
+        if choice not in ("auto", "cifar10", "shapes10"):
+            choice = str(_path(config, "data"))
+        config.stash[DATA] = data.load(choice, _store_folder(config) / "data")
+    return config.stash[DATA]
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Say a mistake in the study as one line, without the way it took through this package."""
+    try:
+        yield
+    except AblationError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+# ----------------------------------------------------------------------------------- fixtures
+
+
+@pytest.fixture(scope="session")
+def cifar10(pytestconfig: pytest.Config) -> Dataset:
+    """CIFAR-10 as a Dataset: from where --ablation-data says."""
+    with _one_line():
+        data = _data(pytestconfig)
+    if data.stand_in:
+        warnings.warn(AblationWarning(data.stand_in), stacklevel=2)
+    return data
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Experiment:
+    """What is studied; a suite overrides it with its own Experiment."""
+    pytest.fail(
+        "no experiment: define a session-scoped fixture `experiment` in a conftest.py or in this "
+        "module that returns Experiment(model_function, Recipe(…), dataset).",
+        pytrace=False,
+    )
+
+
+@pytest.fixture
+def baseline(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
+    """The experiment unedited; it trains when a quantity of it is compared."""
+    from pytest_ablation.comparison import Trained
+
+    with _one_line():
+        _checked(experiment)
+        arm = _study(request.config).baseline(experiment)
+    subject = request.node.stash.setdefault(TRAINED, Trained(arm))
+    return Trained(arm, compared=subject.compared)
+
+
+@pytest.fixture
+def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
+    """The experiment under this test's ablation, from the marker or an indirect parameter."""
+    from pytest_ablation.comparison import Trained
+
+    with _one_line():
+        _checked(experiment)
+        study = _study(request.config)
+        arm = study.variant(experiment, _ablation(request))
+        before = request.node.stash.get(TRAINED, None)
+        subject = Trained(arm, study.baseline(experiment), before.compared if before else [])
+    request.node.stash[TRAINED] = subject
+    return subject
+
+
+def _checked(experiment: object) -> None:
+    if not isinstance(experiment, Experiment):
+        raise AblationError(
+            f"the fixture `experiment` returned {type(experiment).__name__}; return an Experiment."
+        )
+
+
+def _ablation(request: pytest.FixtureRequest) -> Ablation:
+    """Return the test's ablation.
+
+    Raises:
+        AblationError: There is none, more than one, or something else in its place.
+    """
+    marker = request.node.get_closest_marker("ablation")
+    given = [
+        *(marker.args if marker else ()),
+        *([request.param] if hasattr(request, "param") else ()),
+    ]
+    if len(given) != 1:
+        raise AblationError(
+            "which ablation? Mark the test with @pytest.mark.ablation(remove(…)), or parametrize "
+            '"variant" with indirect=True.'
+            if not given
+            else f"{len(given)} ablations where one is meant: add them up with +."
+        )
+    if not isinstance(given[0], Ablation):
+        raise AblationError(
+            f"{given[0]!r} is no ablation. Write an edit, as remove(…), configure(…) or use(…)."
+        )
+    return given[0]
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a parametrized test after its ablation."""
+    return re.sub(r"[^\w.=*]+", "-", str(val)).strip("-") if isinstance(val, Ablation) else None
+
+
+# ------------------------------------------------------------------------ reports and findings
+
+
+def pytest_report_collectionfinish(
+    config: pytest.Config, items: list[pytest.Item]
+) -> list[str] | None:
+    """Say, before anything runs, which images are studied; refuse those that cannot be read."""
+    wanted = any(
+        "cifar10" in names and not {"variant", "baseline"}.isdisjoint(names)
+        for names in (getattr(item, "fixturenames", ()) for item in items)
+    )
+    if not wanted or config.option.collectonly:
+        return None
+    try:
+        data = _data(config)
+    except AblationError as error:
+        raise pytest.UsageError(str(error)) from error
+    if data.stand_in:
+        return [f"!!! NOT CIFAR-10: {data.stand_in}", f"!!! studying {data.name}"]
+    return [f"ablation: {data.name}, {data.source}"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach what the test found to its report, which pytest-xdist carries to the controller."""
+    report = yield
+    subject = item.stash.get(TRAINED, None)
+    if subject is None or report.when != "call":
+        return report
+    from pytest_ablation.comparison import Undecided
+
+    if call.excinfo is not None and isinstance(call.excinfo.value, Undecided):
+        path, line, _ = item.location
+        report.longrepr = (str(path), (line or 0) + 1, f"undecided: {call.excinfo.value.msg}")
+        report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
+    report.ablation = _entry(item, subject, report).as_plain()  # type: ignore[attr-defined] # as above
+    return report
+
+
+def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> Entry:
+    from pytest_ablation.findings import entry_of
+    from pytest_ablation.report.images import sheet
+    from pytest_ablation.training.device import sees_gpu
+
+    study, data = _study(item.config), subject.arm.experiment.data
+    outcome = "undecided" if hasattr(report, "undecided") else report.outcome
+    wants_sheet = item.config.getoption("htmlpath", None) and SHEET_SENT not in item.config.stash
+    item.config.stash[SHEET_SENT] = True
+    return entry_of(
+        item.nodeid,
+        outcome,
+        subject,
+        facts={
+            "data": data.name,
+            "source": data.source,
+            "stand_in": data.stand_in,
+            "profile": study.profile.name,
+            "decides_nothing": study.profile.decides_nothing,
+            "seeds": str(study.seeds[0]),
+            "device": "GPU" if sees_gpu() else "CPU",
+            "backend": subject.arm.backend,
+            "trained": study.trained,
+        },
+        sample=sheet(data) if wants_sheet else "",
+    )
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, Any] | None:
+    """Give undecided tests a status of their own."""
+    if getattr(report, "undecided", False):
+        return "undecided", "U", ("UNDECIDED", {"yellow": True})
+    return None
+
+
+class Reporting:
+    """Collects the findings where pytest reports, and hands them to what renders them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.findings: Findings | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in what a test found; unfold it in the page, where there is one."""
+        entry = _entry_of(report)
+        if entry is None:
+            return
+        from pytest_ablation.findings import Findings
+
+        self.findings = self.findings or Findings()
+        self.findings.add(entry)
+        if self._writes_page:
+            from pytest_html import extras
+
+            from pytest_ablation.report import html
+
+            unfolded = extras.html(html.unfolded(entry, _row(entry)))
+            report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """End with the table of findings."""
+        if self.findings is None:
+            return
+        from pytest_ablation.report import terminal
+
+        writer = self.config.get_terminal_writer()
+        terminalreporter.write_sep("=", "ablation findings")
+        terminalreporter.write_line(
+            terminal.table(self.findings, width=writer.fullwidth, color=writer.hasmarkup)
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_header(self, cells: list[str]) -> None:
+        """Add our columns; they are shown where there are findings."""
+        from pytest_ablation.report import html
+
+        cells[2:2] = html.header_cells()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
+        """Fill our columns."""
+        from pytest_ablation.report import html
+
+        entry = _entry_of(report)
+        cells[2:2] = html.row_cells(entry, _row(entry) if entry else None)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_summary(self, prefix: list[str]) -> None:
+        """Open the page with the findings."""
+        if self.findings is not None:
+            from pytest_ablation.report import html
+
+            prefix.append(html.page(self.findings))
+
+    @property
+    def _writes_page(self) -> bool:
+        is_worker = hasattr(self.config, "workerinput")
+        return bool(self.config.getoption("htmlpath", None)) and not is_worker
+
+
+def _entry_of(report: pytest.TestReport) -> Entry | None:
+    plain = getattr(report, "ablation", None)
+    if plain is None:
+        return None
+    from pytest_ablation.findings import Entry
+
+    return Entry.from_plain(plain)
+
+
+def _row(entry: Entry) -> Row:
+    """Return the entry's row of the findings table; it carries all that it needs."""
+    from pytest_ablation.findings import Findings
+
+    return Findings({entry.test: entry}).rows()[-1]

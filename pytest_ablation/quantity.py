@@ -1,0 +1,75 @@
+"""What is measured of a run, and how its values, changes and ratios are said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pytest_ablation.errors import AblationError, did_you_mean
+from pytest_ablation.experiment import Run
+
+Unit = Literal["fraction", "seconds", "count", "number"]
+Form = Literal["value", "change", "ratio"]
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a run.
+
+    Attributes:
+        name: As a test writes it.
+        unit: What it counts; fractions are said in percent, their changes in points.
+        of: The run's value.
+    """
+
+    name: str
+    unit: Unit
+    of: Callable[[Run], float]
+
+
+def metric(name: str) -> Measure:
+    """Return the measure of a metric that the recipe compiles, on the test set."""
+
+    def of(run: Run) -> float:
+        if name not in run.metrics:
+            known = [each for each in run.metrics if not each.startswith("train_")]
+            raise AblationError(
+                f'the recipe compiles no metric "{name}". Metrics: {", ".join(known)}.'
+                + did_you_mean(name, known)
+            )
+        return run.metrics[name]
+
+    return Measure(name, "fraction" if "accuracy" in name else "number", of)
+
+
+ACCURACY = metric("accuracy")
+LOSS = metric("loss")
+TRAIN_ACCURACY = Measure("training accuracy", "fraction", lambda run: run.metrics["train_accuracy"])
+GAP = Measure("gap", "fraction", lambda run: TRAIN_ACCURACY.of(run) - ACCURACY.of(run))
+TIME = Measure("time", "seconds", lambda run: run.seconds_per_step)
+WALL = Measure("wall", "seconds", lambda run: run.wall)
+PARAMS = Measure("params", "count", lambda run: float(run.params))
+
+
+def said(value: float, unit: Unit, form: Form = "value") -> str:
+    """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    if form == "ratio":
+        return f"{value:.2f}×"
+    sign = "+" if form == "change" and value > 0 else ""
+    if unit == "fraction":
+        text = f"{100 * value:.1f} {'points' if form == 'change' else '%'}"
+    elif unit == "seconds":
+        text = f"{1000 * value:.1f} ms" if abs(value) < 1 else f"{value:.1f} s"
+    elif unit == "count":
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.4g}"
+    return (sign + text).replace("-", MINUS)

@@ -1,0 +1,28 @@
+"""A sample of the images that are studied."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+
+from pytest_ablation.experiment import Dataset
+
+
+def sheet(data: Dataset, per_class: int = 10) -> str:
+    """Return a PNG with a row of test images a class, in base64; empty where they are no images."""
+    x, y = data.x_test, data.y_test
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] != 3 or not data.classes:
+        return ""
+    from matplotlib.image import imsave
+
+    height, width = x.shape[1:3]
+    rows = np.full((len(data.classes) * height, per_class * width, 3), 255, dtype=np.uint8)
+    for label in range(len(data.classes)):
+        for place, image in enumerate(x[np.flatnonzero(y == label)[:per_class]]):
+            top, left = label * height, place * width
+            rows[top : top + height, left : left + width] = image
+    png = io.BytesIO()
+    imsave(png, rows, format="png")
+    return base64.b64encode(png.getvalue()).decode()
