@@ -252,6 +252,8 @@ def _edited_experiment(experiment: Experiment, ablation: Ablation) -> Experiment
         if isinstance(step, TrainWith):
             with _naming(step):
                 recipe = experiment.recipe.with_changes(step.changes)
+            if recipe == experiment.recipe:
+                raise AblationError(f"{step!r}: the recipe is so already; nothing would change.")
             experiment = with_fields(experiment, recipe=recipe)
         elif isinstance(step, FeedWith):
             experiment = with_fields(experiment, data=_fed(experiment.data, step))

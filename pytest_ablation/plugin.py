@@ -123,7 +123,7 @@ def _study(config: pytest.Config) -> Study:
         config.stash[STUDY] = Study(
             store=Store(_store_folder(config)),
             profile=PROFILES[profile],
-            seeds=_seeds(config),
+            asked_seeds=_seeds(config),
             refresh=config.getoption("ablation_refresh") or config.getini("ablation_refresh"),
             training=lambda name: shown(name, reporter, capture),
         )

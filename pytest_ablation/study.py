@@ -28,6 +28,7 @@ class Profile:
         most_epochs: Limit on the epochs.
         most_steps: Limit on the steps an epoch.
         most_tested: Limit on the test examples.
+        most_seeds: Limit on the seeds.
         decides_nothing: Whether trained quantities tell nothing at this length.
     """
 
@@ -36,6 +37,7 @@ class Profile:
     most_epochs: int | None = None
     most_steps: int | None = None
     most_tested: int | None = None
+    most_seeds: int | None = None
     decides_nothing: bool = False
 
     def recipe(self, recipe: Recipe, examples: int) -> Recipe:
@@ -60,6 +62,7 @@ PROFILES = {
             most_epochs=2,
             most_steps=5,
             most_tested=500,
+            most_seeds=1,
             decides_nothing=True,
         ),
     )
@@ -73,7 +76,7 @@ class Study:
     Attributes:
         store: Where runs are kept.
         profile: How large to train.
-        seeds: Least and most seeds an arm.
+        asked_seeds: Least and most seeds an arm, as the user has them.
         refresh: Whether runs from before this session count.
         training: A context in which a trial is trained: given what to call it, it gives the
             function that is told the progress.
@@ -82,7 +85,7 @@ class Study:
 
     store: Store
     profile: Profile
-    seeds: tuple[int, int]
+    asked_seeds: tuple[int, int]
     refresh: bool
     training: Callable[[str], Any]
     trained: list[str] = field(default_factory=list)
@@ -90,6 +93,13 @@ class Study:
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Least and most seeds an arm, at the profile's length."""
+        least, most = self.asked_seeds
+        limit = self.profile.most_seeds or most
+        return min(least, limit), min(most, limit)
 
     def baseline(self, experiment: Experiment) -> Arm:
         """Return the arm of the unedited experiment."""

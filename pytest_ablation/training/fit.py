@@ -47,6 +47,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         epochs=recipe.epochs,
         steps_per_epoch=recipe.steps_per_epoch,
         validation_data=(as_input(data.x_test[curve]), as_label(data.y_test[curve])),
+        shuffle=False,  # the stream is shuffled
         validation_batch_size=min(EVALUATION_BATCH, len(curve)),
         callbacks=[watch],
         verbose=0,

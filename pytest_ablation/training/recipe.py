@@ -24,10 +24,13 @@ def serialized(recipe: Recipe) -> str:
         raise AblationError(
             f"Recipe(optimizer={recipe.optimizer!r}): Keras knows no such optimizer."
         ) from error
+    config = keras.saving.serialize_keras_object(optimizer)
+    # Keras numbers the names of optimizers over the whole process; they mean nothing.
+    config["config"]["name"] = config["class_name"].lower()
     return canonical_json(
         {
             **vars(recipe),
-            "optimizer": keras.saving.serialize_keras_object(optimizer),
+            "optimizer": config,
             "loss": _serialized(recipe.loss),
             "metrics": [_serialized(metric) for metric in recipe.metrics],
         }

@@ -1,0 +1,1 @@
+"""Tests of pytest-ablation, a file a module."""

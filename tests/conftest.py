@@ -1,0 +1,31 @@
+"""Suites of the tiny experiment, for the tests that run pytest inside pytest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Keras is told before it is imported; a backend named by the caller stands.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+TINY = Path(__file__).with_name("tiny.py")
+
+CONFTEST = """
+import pytest
+from tiny import EXPERIMENT
+
+@pytest.fixture(scope="session")
+def experiment():
+    return EXPERIMENT
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder with the tiny experiment as its `experiment` fixture; the tests are the caller's."""
+    pytester.makepyfile(tiny=TINY.read_text(encoding="utf-8"))
+    pytester.makeconftest(CONFTEST)
+    pytester.syspathinsert()
+    return pytester

@@ -1,0 +1,141 @@
+"""The Keras trainer, on real trainings of a tiny network."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pytest_ablation import Experiment, Run, configure, remove, train_with
+from pytest_ablation.experiment import Progress, Trial
+from pytest_ablation.store import Store
+from pytest_ablation.study import PROFILES, Arm, Study
+from pytest_ablation.training import fit
+from tests.tiny import EXPERIMENT, data
+
+
+def trial_of(experiment: Experiment, seed: int = 0) -> Trial:
+    """Return the experiment's trial at full length."""
+    return Arm(a_study(), experiment, "test").trial(seed)
+
+
+def a_study() -> Study:
+    """Return a study that only describes trials."""
+    return Study(
+        store=Store.__new__(Store),
+        profile=PROFILES["full"],
+        asked_seeds=(1, 1),
+        refresh=False,
+        training=lambda name: None,
+    )
+
+
+def trained(experiment: Experiment, seed: int = 0) -> Run:
+    """Return the experiment's run."""
+    return fit.train(trial_of(experiment, seed), experiment.data, lambda progress: None)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """One training of the tiny experiment."""
+    return trained(EXPERIMENT)
+
+
+def test_every_epoch_has_all_its_steps(run: Run) -> None:
+    """A pass that ends within an epoch does not cut it short, as Keras's own arrays do."""
+    assert run.steps == 20 * 8
+    assert {len(curve) for curve in run.curves.values()} == {20}
+
+
+def test_a_run_has_what_a_study_compares(run: Run) -> None:
+    """Metrics of both splits, curves, times and parameters come with every run."""
+    assert run.metrics["accuracy"] > 0.7  # chance is 0.5
+    assert set(run.metrics) == {"accuracy", "loss", "train_accuracy", "train_loss"}
+    assert set(run.curves) == {"accuracy", "loss", "val_accuracy", "val_loss"}
+    assert 0 < run.seconds_per_step < run.wall
+    assert run.params == 48 * 16 + 16 + 16 * 8 + 8 + 8 * 2 + 2
+    assert run.diverged is None
+
+
+def test_the_finished_model_is_measured_in_inference_mode(run: Run) -> None:
+    """Accuracy and per-image correctness are of one evaluation of the whole test set."""
+    correct = np.unpackbits(np.frombuffer(base64.b64decode(run.correct), np.uint8), count=100)
+    assert correct.mean() == pytest.approx(run.metrics["accuracy"])
+
+
+def test_the_same_trial_gives_the_same_run_and_another_seed_another(run: Run) -> None:
+    """A seed decides a run, and nothing else does."""
+    assert trained(EXPERIMENT).curves == run.curves
+    assert trained(EXPERIMENT, seed=1).curves != run.curves
+
+
+def test_a_stream_shows_every_image_once_a_pass() -> None:
+    """Batches run on across passes, each in an order of its own that the seed decides."""
+    small = replace(data(), x_train=np.arange(10)[:, None], y_train=np.arange(10, dtype=np.uint8))
+    batches = [y for _, y in itertools.islice(fit.batches(small, 4, seed=5), 5)]
+    order = np.concatenate(batches)
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
+    assert list(order[:10]) != list(order[10:])
+    again = np.concatenate([y for _, y in itertools.islice(fit.batches(small, 5, seed=5), 4)])
+    np.testing.assert_array_equal(order, again)
+
+
+def test_images_of_bytes_reach_the_network_as_fractions() -> None:
+    """uint8 images are scaled to 0…1; anything else is the user's own scale."""
+    assert fit.as_input(np.array([0, 255], np.uint8)).tolist() == [0.0, 1.0]
+    assert fit.as_input(np.array([0.0, 255.0])).tolist() == [0.0, 255.0]
+
+
+def test_a_loss_that_is_no_number_ends_the_training_at_once() -> None:
+    """A diverged training costs no more time, is evaluated as it stands, and says when."""
+    experiment = configure("dense*", activation="exponential")(EXPERIMENT)
+    wild = replace(experiment, data=replace(data(), x_train=data().x_train.astype(np.float32)))
+    run = trained(wild)
+    assert run.diverged == 1
+    assert run.steps < 8
+    assert 0 <= run.metrics["accuracy"] <= 1
+    assert math.isnan(run.metrics["loss"]) or math.isinf(run.metrics["loss"])
+
+
+def test_progress_counts_the_epochs() -> None:
+    """A training tells where it is at the end of every epoch."""
+    told: list[Progress] = []
+    short = train_with(epochs=3)(EXPERIMENT)
+    fit.train(trial_of(short), short.data, told.append)
+    assert [(progress.epoch, progress.epochs) for progress in told] == [(1, 3), (2, 3), (3, 3)]
+    assert told[-1].seconds_left == 0
+
+
+def test_any_metric_the_recipe_compiles_is_measured() -> None:
+    """A metric of the user's choice is in the run beside the loss."""
+    experiment = train_with(metrics=("accuracy", "sparse_top_k_categorical_accuracy"), epochs=1)
+    assert trained(experiment(EXPERIMENT)).metrics["sparse_top_k_categorical_accuracy"] == 1.0
+
+
+def test_the_fingerprint_knows_all_that_decides_a_run() -> None:
+    """Network, recipe, data, seed and profile each make another trial; asking again does not."""
+    trial = trial_of(EXPERIMENT)
+    fewer = replace(data(), x_train=data().x_train[:200], y_train=data().y_train[:200])
+    others = [
+        trial_of(EXPERIMENT, seed=1),
+        trial_of(remove("drop1")(EXPERIMENT)),
+        trial_of(train_with(epochs=21)(EXPERIMENT)),
+        trial_of(replace(EXPERIMENT, data=fewer)),
+        replace(trial, profile="quick"),
+    ]
+    assert trial_of(EXPERIMENT).fingerprint == trial.fingerprint
+    assert len({trial.fingerprint, *(other.fingerprint for other in others)}) == 6
+
+
+def test_an_optimizer_by_name_is_the_optimizer_by_default() -> None:
+    """A recipe is compared by what it does, not by how it is written."""
+    import keras
+
+    written = train_with(optimizer=keras.optimizers.Adam())(EXPERIMENT)
+    slower = train_with(optimizer=keras.optimizers.Adam(1e-4))(EXPERIMENT)
+    assert trial_of(written).fingerprint == trial_of(EXPERIMENT).fingerprint
+    assert trial_of(slower).fingerprint != trial_of(EXPERIMENT).fingerprint

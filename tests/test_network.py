@@ -1,0 +1,142 @@
+"""Networks as canonical JSON: names, initial weights and random masks that only they decide."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pytest_ablation import AblationError, remove
+from pytest_ablation.network import blueprint, difference
+from tests.tiny import net
+
+
+def unnamed() -> keras.Model:
+    """Return a network whose layers Keras names, but for one that looks as if it did."""
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Dense(3),
+            layers.Dense(3, name="dense_first"),
+            layers.Dense(2),
+        ]
+    )
+
+
+@keras.saving.register_keras_serializable("tests")
+class Scale(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer of a user's own whose weights come from an initializer without a seed."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Make one weight a feature."""
+        self.scale = self.add_weight(shape=shape[-1:], initializer="random_normal")
+
+    def call(self, x: object) -> object:
+        """Scale the features."""
+        return x * self.scale
+
+
+def scaled() -> keras.Model:
+    """Return a network with layers of a user's own."""
+    return keras.Sequential(
+        [keras.Input((4,)), Scale(name="first"), Scale(name="second"), layers.Dense(2, name="out")]
+    )
+
+
+def test_a_network_is_the_same_json_however_often_it_was_built() -> None:
+    """A fingerprint does not depend on what Keras built before in this process."""
+    first, second = (blueprint.of(blueprint.fresh(unnamed)) for _ in range(2))
+    assert first == second
+    assert [layer.name for layer in blueprint.fresh(unnamed).layers] == [
+        "dense",
+        "dense_first",
+        "dense_1",
+    ]
+
+
+def test_a_function_that_returns_no_model_is_named() -> None:
+    """A model function that forgets its return says so."""
+
+    def forgot() -> None:
+        net()
+
+    with pytest.raises(AblationError, match=r"forgot\(\) returned NoneType"):
+        blueprint.fresh(forgot)
+
+
+@pytest.mark.parametrize(
+    ("network", "gone"), [(net, "drop1"), (net, "drop*"), (scaled, "first")]
+)
+def test_variant_and_baseline_start_from_equal_weights(network: object, gone: str) -> None:
+    """With one seed, every layer that a variant shares with its baseline starts the same."""
+    model = blueprint.fresh(network)  # type: ignore[arg-type]
+    baseline = blueprint.build(blueprint.of(model), seed=3)
+    variant = blueprint.build(blueprint.of(remove(gone)(model)), seed=3)
+    shared = [layer for layer in variant.layers if layer.weights]
+    assert len(shared) >= 2
+    for layer in shared:
+        for ours, theirs in zip(
+            layer.get_weights(), baseline.get_layer(layer.name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_another_seed_gives_other_weights() -> None:
+    """Seeds are independent repetitions, and so are layers of one shape."""
+    network = blueprint.of(scaled())
+    one, other = (blueprint.build(network, seed) for seed in (0, 1))
+    weights = [
+        model.get_layer(name).get_weights()[0]
+        for model in (one, other)
+        for name in ("first", "second")
+    ]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
+
+
+def test_dropout_masks_stay_when_another_layer_goes() -> None:
+    """Taking a layer out does not shift the random numbers of those after it."""
+    model = blueprint.fresh(net)
+    x = np.ones((5, 8), np.float32)
+    masks = [
+        np.asarray(
+            keras.ops.convert_to_numpy(
+                blueprint.build(blueprint.of(each), 0).get_layer("drop2")(x, training=True)
+            )
+        )
+        for each in (model, remove("drop1")(model))
+    ]
+    np.testing.assert_array_equal(*masks)
+    assert 0 < np.count_nonzero(masks[0]) < masks[0].size
+
+
+def test_a_seed_of_the_users_own_still_makes_each_repetition_another() -> None:
+    """A seed written into a layer does not make all seeds of a study the same."""
+
+    def seeded() -> keras.Model:
+        start = keras.initializers.GlorotUniform(seed=1)
+        return keras.Sequential(
+            [keras.Input((4,)), layers.Dense(3, kernel_initializer=start, name="dense1")]
+        )
+
+    one, other = (blueprint.build(blueprint.of(seeded()), seed) for seed in (0, 1))
+    assert not np.array_equal(one.get_weights()[0], other.get_weights()[0])
+
+
+def test_sources_name_what_is_not_kerass_own() -> None:
+    """A trial knows the source of the user's layers, so editing one makes another trial."""
+    assert list(blueprint.sources(scaled())) == [f"{__name__}:Scale"]
+    assert blueprint.sources(net()) == {}
+
+
+def test_the_difference_names_what_went_came_and_changed() -> None:
+    """What an edit did is said a line a layer."""
+    from pytest_ablation import configure, insert
+
+    model = blueprint.fresh(net)
+    edit = remove("drop1") + configure("dense2", units=4) + insert(layers.ReLU(), after="dense1")
+    assert difference.of(blueprint.of(model), blueprint.of(edit(model))) == [
+        "− drop1 (Dropout)",
+        "+ dense1_re_lu (ReLU)",
+        "~ dense2: units 8 → 4",
+    ]
