@@ -75,6 +75,12 @@ class Quantity:
     form: Form = "value"
 
     @property
+    def name(self) -> str:
+        """As a test writes it: ``variant.accuracy.change``."""
+        owner = "baseline" if self.baseline is None else "variant"
+        return f"{owner}.{self.measure.name}" + ("" if self.form == "value" else f".{self.form}")
+
+    @property
     def values(self) -> tuple[float, ...]:
         """One value a seed; trains what is not trained yet."""
         return tuple(self._of(self.arm, seed) for seed in range(self._seeds[0]))
@@ -107,9 +113,11 @@ class Quantity:
         return self._within(at_most=math.nextafter(float(number), -math.inf))
 
     def __eq__(self, other: object) -> bool:
+        if self._is_exact:
+            return self.mean == other
         raise AblationError(
-            f"{self._name} == {other!r}: trained values are never equal for sure. Write a bound, "
-            f"as {self._name} >= {other!r}, or both, as low <= {self._name} <= high."
+            f"{self.name} == {other!r}: trained values are never equal for sure. Write a bound, "
+            f"as {self.name} >= {other!r}, or both, as low <= {self.name} <= high."
         )
 
     __hash__ = object.__hash__
@@ -118,7 +126,7 @@ class Quantity:
         return self.mean
 
     def __repr__(self) -> str:
-        return f"{said(self.mean, self.measure.unit, self.form)} ({self._name})"
+        return f"{said(self.mean, self.measure.unit, self.form)} ({self.name})"
 
     def explained(self) -> list[str]:
         """Return what the comparison rests on, a line an arm, for a failed assertion."""
@@ -132,14 +140,9 @@ class Quantity:
         ]
         interval = "" if math.isinf(verdict.low) else f", 95 % interval {number[1]} … {number[2]}"
         seeds = f"{verdict.seeds} seed{'s' if verdict.seeds > 1 else ''}"
-        return [*lines, f"{self._name}: {number[0]}{interval}; {seeds}"]
+        return [*lines, f"{self.name}: {number[0]}{interval}; {seeds}"]
 
     # ------------------------------------------------------------------------------------------
-
-    @property
-    def _name(self) -> str:
-        owner = "baseline" if self.baseline is None else "variant"
-        return f"{owner}.{self.measure.name}" + ("" if self.form == "value" else f".{self.form}")
 
     @property
     def _is_exact(self) -> bool:
@@ -152,7 +155,7 @@ class Quantity:
     def _as(self, form: Form) -> Quantity:
         if self.baseline is None or self.form != "value":
             raise AblationError(
-                f"{self._name}.{form}: only a variant's quantities have a change and a ratio, "
+                f"{self.name}.{form}: only a variant's quantities have a change and a ratio, "
                 f"as variant.{self.measure.name}.{form}."
             )
         return replace(self, form=form)
@@ -165,7 +168,7 @@ class Quantity:
         if math.isnan(value):
             why = f": its training diverged in epoch {run.diverged}" if run.diverged else ""
             raise AblationError(
-                f"{self._name}: {self.measure.name} of {arm.description} is NaN with seed {seed}"
+                f"{self.name}: {self.measure.name} of {arm.description} is NaN with seed {seed}"
                 f"{why}. Compare a quantity that it still has, as accuracy."
             )
         return value
@@ -176,7 +179,7 @@ class Quantity:
             return value
         if value <= 0:
             raise AblationError(
-                f"{self._name}: {self.measure.name} of {arm.description} is {value:.4g} with seed "
+                f"{self.name}: {self.measure.name} of {arm.description} is {value:.4g} with seed "
                 f"{seed}, and a ratio needs values above zero. Compare the change."
             )
         return math.log(value)
@@ -213,7 +216,7 @@ class Quantity:
         self.record(compared)
         if outcome == "undecided":
             raise Undecided(
-                f"{self._name}: the {self.arm.study.profile.name} profile is too short to tell"
+                f"{self.name}: the {self.arm.study.profile.name} profile is too short to tell"
             )
         return outcome == "holds"
 
@@ -221,7 +224,7 @@ class Quantity:
         if number is None:
             return None
         if not isinstance(number, int | float) or math.isnan(number):
-            raise AblationError(f"{self._name}: compare it with a number, not {number!r}.")
+            raise AblationError(f"{self.name}: compare it with a number, not {number!r}.")
         if self.form != "ratio":
             return float(number)
         return math.log(number) if number > 0 else -math.inf

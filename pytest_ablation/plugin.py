@@ -7,6 +7,7 @@ imported where it is used.
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -311,6 +312,22 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, Any] 
     if getattr(report, "undecided", False):
         return "undecided", "U", ("UNDECIDED", {"yellow": True})
     return None
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Explain a bound that does not hold by the values it rests on."""
+    if "pytest_ablation.comparison" not in sys.modules:
+        return None
+    from pytest_ablation.comparison import Quantity
+
+    for compared in (left, right):
+        if isinstance(compared, Quantity):
+            return [f"{_written(left)} {op} {_written(right)}", *compared.explained()]
+    return None
+
+
+def _written(side: object) -> str:
+    return getattr(side, "name", None) or repr(side)
 
 
 class Reporting:

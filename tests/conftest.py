@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
 import pytest
 
-# Keras is told before it is imported; a backend named by the caller stands.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+
+# A run of pytest inside pytest forgets what it imported, and these cannot be imported twice.
+for module in ("keras", "matplotlib.figure", "pandas", "rich.table", "scipy.special"):
+    importlib.import_module(module)
 
 TINY = Path(__file__).with_name("tiny.py")
 

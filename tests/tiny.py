@@ -7,7 +7,8 @@ from keras import layers
 from pytest_ablation import Dataset, Experiment, Recipe
 
 
-def net():
+def net() -> keras.Model:
+    """Return two hidden layers, each with its Dropout."""
     return keras.Sequential(
         [
             keras.Input((4, 4, 3)),
@@ -21,15 +22,27 @@ def net():
     )
 
 
-def data():
+def data() -> Dataset:
     """Two classes of small images, dark and bright."""
     random = np.random.default_rng(0)
     y = np.arange(400, dtype=np.uint8) % 2
     x = (random.integers(0, 128, (400, 4, 4, 3)) + 100 * y[:, None, None, None]).astype(np.uint8)
-    return Dataset(name="dark and bright", x_train=x[:300], y_train=y[:300], x_test=x[300:],
-                   y_test=y[300:], classes=("dark", "bright"), source="made for the test")
+    return Dataset(
+        name="dark and bright",
+        x_train=x[:300],
+        y_train=y[:300],
+        x_test=x[300:],
+        y_test=y[300:],
+        classes=("dark", "bright"),
+        source="made for the test",
+    )
 
 
-RECIPE = Recipe(optimizer="adam", loss="sparse_categorical_crossentropy", batch_size=16,
-                steps_per_epoch=8, epochs=20)
+RECIPE = Recipe(
+    optimizer="adam",
+    loss="sparse_categorical_crossentropy",
+    batch_size=16,
+    steps_per_epoch=8,
+    epochs=6,
+)
 EXPERIMENT = Experiment(net, RECIPE, data())

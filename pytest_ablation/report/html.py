@@ -1,0 +1,232 @@
+"""The findings as HTML: what opens pytest-html's page, its extra columns, and an unfolded row.
+
+The markup is in the templates beside this module; what they show is chosen and put in words here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from pytest_ablation.report import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    from pytest_ablation.experiment import Run
+    from pytest_ablation.findings import Entry, Findings, Row
+
+MOST_DRAWN = 24
+MOST_LEADS = 3
+
+
+# ----------------------------------------------------------------------------- the page's opening
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Study:
+    """One experiment's part of the page.
+
+    Attributes:
+        name: The experiment's.
+        rows: Its rows of the findings table.
+        accuracies: A figure.
+        times: A figure.
+        curves: A row and its figure each, of those that are drawn.
+        left_out: How many rows are not drawn.
+        sample: A PNG in base64, of the first experiment only.
+        classes: The names beside its rows.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    accuracies: str
+    times: str
+    curves: tuple[tuple[Row, str], ...]
+    left_out: int
+    sample: str
+    classes: tuple[str, ...]
+
+
+def page(findings: Findings) -> str:
+    """Return what opens the report: the findings in words, as a table and as figures.
+
+    It also holds the style of `unfolded`, and shows the columns that `header_cells` adds.
+    """
+    rows = findings.rows()
+    if not rows:
+        return ""
+    entries = list(findings.entries.values())
+    pictured = next((entry for entry in entries if entry.sample), None)
+    studies: list[_Study] = []
+    for name in dict.fromkeys(row.experiment for row in rows):
+        own = tuple(row for row in rows if row.experiment == name)
+        studies.append(_study(name, own, entries, pictured if not studies else None))
+    return _rendered(
+        "page.html",
+        css=_css(),
+        facts=findings.facts,
+        said_facts=words.facts(findings.facts),
+        headline=words.headline(rows),
+        leads=_leads(rows) if not findings.facts.get("decides_nothing") else [],
+        studies=studies,
+    )
+
+
+def _leads(rows: Sequence[Row]) -> list[Row]:
+    """Return the variants that change the accuracy most."""
+    telling = [row for row in rows if abs(row.change) >= 0.005]
+    return sorted(telling, key=lambda row: -abs(row.change))[:MOST_LEADS]
+
+
+def _study(
+    name: str, rows: tuple[Row, ...], entries: Sequence[Entry], pictured: Entry | None
+) -> _Study:
+    from pytest_ablation.report import figures
+
+    own = [entry for entry in entries if entry.experiment == name]
+    runs = {row.arm: _runs(row, own) for row in rows}
+    baseline = runs["baseline"]
+    trained = [row for row in rows if row.arm != "baseline" and runs[row.arm]]
+    telling = sorted(trained, key=lambda row: -abs(row.change))[:MOST_DRAWN]
+    drawn = [row for row in rows if row in telling or (row.arm == "baseline" and baseline)]
+    # The baseline comes first, trained or not: the others are shown against it.
+    arms = {"baseline": baseline} | {row.arm: runs[row.arm] for row in drawn}
+    return _Study(
+        name=name,
+        rows=rows,
+        accuracies=figures.accuracies(arms) if drawn else "",
+        times=figures.times(arms) if drawn else "",
+        curves=tuple(
+            (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row.arm))
+            for row in drawn
+        ),
+        left_out=len(trained) - len(telling),
+        sample=pictured.sample if pictured else "",
+        classes=pictured.classes if pictured else (),
+    )
+
+
+def _runs(row: Row, entries: Sequence[Entry]) -> tuple[Run, ...]:
+    if row.arm == "baseline":
+        return max((entry.baseline for entry in entries), key=len)
+    return max((entry.variant for entry in row.tests), key=len)
+
+
+def _curves(variant: tuple[Run, ...], baseline: tuple[Run, ...], arm: str) -> str:
+    from pytest_ablation.report import figures
+
+    return figures.curves(variant, baseline, title=f"Accuracy by epoch: {arm}")
+
+
+# ------------------------------------------------------------------------------ a test's row
+
+Column = tuple[str, str, Callable[["Row"], float], Callable[[float], str]]
+
+
+def _columns() -> tuple[Column, ...]:
+    return (
+        ("accuracy", "Accuracy", lambda row: row.accuracy, words.fraction),
+        ("change", "Change", lambda row: row.change, words.points),
+        ("gap", "Gap", lambda row: row.gap, words.points),
+        ("time_ratio", "Time a step", lambda row: row.time_ratio, words.ratio),
+    )
+
+
+def header_cells() -> list[str]:
+    """Return the extra column heads; hidden until `page` is part of the document.
+
+    pytest-html builds the head before it knows whether a suite has any ablation.
+    """
+    return [
+        f'<th class="sortable ablation" data-column-type="{name}" style="display:none">{head}</th>'
+        for name, head, _, _ in _columns()
+    ]
+
+
+def row_cells(entry: Entry | None, row: Row | None) -> list[str]:
+    """Return the extra cells of a test's row, as many as `header_cells`; empty for other tests."""
+    is_variant = bool(entry and entry.ablation)
+    cells = []
+    for name, _, of, shown in _columns():
+        value = of(row) if row and (is_variant or name in ("accuracy", "gap")) else math.nan
+        content = "" if math.isnan(value) else f"{_sort_key(value)}{shown(value)}"
+        cells.append(f'<td class="ablation col-{name}" style="display:none">{content}</td>')
+    return cells
+
+
+def _sort_key(value: float) -> str:
+    # pytest-html sorts cells by their content as text, and takes clicks on a cell only where it
+    # holds no element: a comment of equal length a number, and never negative, suits both.
+    return f"<!--{min(max(value, -1e6), 1e6) + 1e6:014.6f}-->"
+
+
+def unfolded(entry: Entry, row: Row, *, brief: bool = False) -> str:
+    """Return what a test's row unfolds to: claims, values a seed, curves, changes and network.
+
+    Args:
+        entry: What the test found.
+        row: The row of the findings table that the entry belongs to.
+        brief: Leave out curves and network, which take 30 ms and 7 of the 10 KB that a row
+            takes in the page: for suites of hundreds of ablations.
+    """
+    runs = [("variant", run) for run in entry.variant] + [("baseline", r) for r in entry.baseline]
+    return _rendered(
+        "unfolded.html",
+        entry=entry,
+        row=row,
+        runs=runs,
+        curves=_curves(entry.variant, entry.baseline, row.arm) if runs and not brief else "",
+        summary="" if brief else _without_rules(entry.summary),
+        nan=math.nan,
+    )
+
+
+def _without_rules(summary: str) -> str:
+    """Return Keras's summary without its box characters, a third of its size."""
+    plain = re.sub(
+        "[\N{BOX DRAWINGS LIGHT HORIZONTAL}-\N{BOX DRAWINGS DOUBLE VERTICAL}]", " ", summary
+    )
+    return "\n".join(line.rstrip() for line in plain.splitlines() if line.strip())
+
+
+def _after_colon(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+# ------------------------------------------------------------------------------ templates
+
+
+def _rendered(template: str, **context: Any) -> str:
+    return _templates().get_template(template).render(**context).strip()
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pytest_ablation", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    shown = (
+        *(words.claim, words.found, words.interval, words.verdict),
+        *(words.fraction, words.points, words.ratio, words.seconds, words.count),
+    )
+    environment.filters |= {function.__name__: function for function in shown}
+    environment.filters["after_colon"] = _after_colon
+    return environment
+
+
+def _css() -> Markup:
+    from markupsafe import Markup
+
+    style = files("pytest_ablation.report").joinpath("style.css").read_text(encoding="utf-8")
+    return Markup(style)  # noqa: S704 # ours

@@ -1,0 +1,361 @@
+"""The plugin as its users meet it: pytest runs of suites in folders of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+IMPORTS = """
+import pytest
+from keras import layers
+from pytest_ablation import *
+from tiny import net
+"""
+
+
+def write(suite: pytest.Pytester, tests: str) -> None:
+    """Write the suite's one test module."""
+    suite.makepyfile(test_study=IMPORTS + tests)
+
+
+def runs(suite: pytest.Pytester) -> list[Path]:
+    """Return the runs in the suite's store."""
+    return sorted((suite.path / ".ablation" / "runs").glob("*.json"))
+
+
+def test_baseline_and_variant_are_trained_compared_and_kept(suite: pytest.Pytester) -> None:
+    """The first session trains each trial once; the second trains none."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove("drop*"))
+def test_variant(variant, baseline):
+    assert -1 <= variant.accuracy.change <= 1
+    assert variant.params.ratio <= 1
+    assert baseline.accuracy >= 0
+
+def test_baseline(baseline):
+    assert baseline.accuracy.mean == sum(baseline.accuracy.values) / 2
+    assert list(baseline.history)[:2] == ["seed", "epoch"]
+    assert len(baseline.history) == 12
+    assert len(baseline.runs) == 2
+""",
+    )
+    first = suite.runpytest("--ablation-profile=full")
+    first.assert_outcomes(passed=2)
+    kept = {path: path.stat().st_mtime_ns for path in runs(suite)}
+    assert len(kept) == 4
+    suite.runpytest("--ablation-profile=full").assert_outcomes(passed=2)
+    assert {path: path.stat().st_mtime_ns for path in runs(suite)} == kept
+
+
+def test_refresh_trains_anew(suite: pytest.Pytester) -> None:
+    """--ablation-refresh leaves earlier runs aside, once a trial."""
+    write(suite, "def test_it(baseline):\n    assert baseline.accuracy >= 0\n")
+    suite.runpytest("--ablation-profile=full", "--ablation-seeds=1")
+    before = [path.stat().st_mtime_ns for path in runs(suite)]
+    suite.runpytest("--ablation-profile=full", "--ablation-seeds=1", "--ablation-refresh")
+    assert [path.stat().st_mtime_ns for path in runs(suite)] > before
+
+
+def test_an_indirect_parameter_is_the_ablation_and_names_the_test(suite: pytest.Pytester) -> None:
+    """Parametrized ablations work beside other parameters, with ids that can be read."""
+    write(
+        suite,
+        """
+@pytest.mark.parametrize("variant, fewest", [
+    (remove("drop1"), 0),
+    pytest.param(configure("dense1", units=4), 1, id="narrow"),
+], indirect=["variant"])
+def test_it(variant, fewest):
+    assert variant.params >= fewest
+
+@pytest.mark.parametrize("variant", leave_one_out(net, layers.Dropout), indirect=True)
+def test_each(variant):
+    assert variant.params > 0
+""",
+    )
+    result = suite.runpytest("-v")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_it[[]remove-drop1-0] PASSED*",
+            "*test_it[[]narrow] PASSED*",
+            "*test_each[[]drop1] PASSED*",
+            "*test_each[[]drop2] PASSED*",
+        ]
+    )
+    assert not runs(suite)  # parameters are known without training
+
+
+@pytest.mark.parametrize(
+    ("ablation", "message"),
+    [
+        ('remove("drop4")', '*remove("drop4"): no layer of that name. Layers: flatten, *'),
+        ('configure("dense1", unit=8)', '*"dense1" has no setting "unit". Did you mean "units"?*'),
+        ("use(net)", "*use(net): the network is so already; nothing would change.*"),
+        ("train_with(optimizer='Adam')", "*the variant is the baseline; nothing would change.*"),
+        ("'drop1'", "*'drop1' is no ablation. Write an edit, as remove(*"),
+        ("remove('drop1'), remove('drop2')", "*2 ablations where one is meant: add them up*"),
+        ("", "*which ablation? Mark the test with @pytest.mark.ablation(*"),
+    ],
+)  # fmt: skip
+def test_a_wrong_ablation_is_one_line_before_training(
+    suite: pytest.Pytester, ablation: str, message: str
+) -> None:
+    """A mistake in an ablation is an error of its test, in one line, and nothing has trained."""
+    write(
+        suite,
+        f"""
+@pytest.mark.ablation({ablation})
+def test_it(variant):
+    assert variant.accuracy.change >= 0
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*plugin.py*")
+    assert not runs(suite)
+
+
+def test_a_suite_without_an_experiment_is_told_how_to_write_one(
+    pytester: pytest.Pytester,
+) -> None:
+    """The first mistake of a new user has its answer in the message."""
+    pytester.makepyfile("def test_it(baseline): pass")
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*define a session-scoped fixture `experiment`*"])
+
+
+def test_a_violated_bound_explains_itself(suite: pytest.Pytester) -> None:
+    """A red test shows both arms' values a seed, the change, its interval and the bound."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove("drop*"))
+def test_it(variant):
+    assert 2 <= variant.accuracy.change <= 3
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([
+        "*remove drop* (2 layers): *.* %, *.* %",
+        "*baseline: *.* %, *.* %",
+        "*variant.accuracy.change: * points, 95 % interval * points … * points; 2 seeds",
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("comparison", "message"),
+    [
+        ("variant.accuracy == 0.5", "*variant.accuracy == 0.5: trained values are never equal*"),
+        ("baseline.accuracy.change >= 0", "*only a variant's quantities have a change*"),
+        ("variant.metric('acuracy') >= 0", '*no metric "acuracy"*Did you mean "accuracy"?*'),
+        ("variant.accuracy >= 'high'", "*compare it with a number, not 'high'*"),
+    ],
+)
+def test_a_wrong_comparison_says_what_to_write(
+    suite: pytest.Pytester, comparison: str, message: str
+) -> None:
+    """A comparison that means nothing fails with the way to write it."""
+    write(
+        suite,
+        f"""
+@pytest.mark.ablation(remove("drop1"))
+def test_it(variant, baseline):
+    assert {comparison}
+""",
+    )
+    result = suite.runpytest("--ablation-profile=smoke")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_smoke_ends_undecided_where_something_trained_is_compared(suite: pytest.Pytester) -> None:
+    """A wiring check is never a pass: undecided is a status of its own, and exits with 0."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove("drop1"))
+def test_trained(variant):
+    assert variant.accuracy.change >= -1
+
+@pytest.mark.ablation(remove("drop1"))
+def test_exact(variant):
+    assert variant.params.change <= 0
+""",
+    )
+    result = suite.runpytest("--ablation-profile=smoke", "-rs", "--junitxml=out.xml")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["test_study.py U.*", "*1 passed, 1 undecided*"])
+    assert "undecided: variant.accuracy.change" in (suite.path / "out.xml").read_text()
+
+
+def test_a_session_ends_with_the_findings(suite: pytest.Pytester) -> None:
+    """The terminal's last words are the table: baseline, variants, the finding of each."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove("drop*"))
+def test_it(variant):
+    assert variant.accuracy.change <= 1
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full")
+    result.stdout.fnmatch_lines(["*ablation findings*", "*baseline*", "*remove drop*"])
+
+
+def test_two_experiments_live_side_by_side(suite: pytest.Pytester) -> None:
+    """A module may study an experiment of its own."""
+    write(suite, "def test_one(baseline):\n    assert baseline.params == 938\n")
+    suite.makepyfile(
+        test_other=IMPORTS
+        + """
+from tiny import EXPERIMENT
+
+def other():
+    return remove("drop*", "dense2")(net())
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment(other, EXPERIMENT.recipe, EXPERIMENT.data)
+
+def test_two(baseline):
+    assert baseline.params == 818
+"""
+    )
+    suite.runpytest().assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--ablation-seeds=5:2", "*--ablation-seeds=5:2: write MIN:MAX or N*"),
+        ("--ablation-seeds=zero", "*--ablation-seeds=zero: write MIN:MAX or N*"),
+        ("--ablation-profile=fast", "*the profiles are auto, full, quick, smoke*"),
+    ],
+)
+def test_a_wrong_option_is_refused_at_the_start(
+    pytester: pytest.Pytester, option: str, message: str
+) -> None:
+    """A typo in an option ends the session before anything is collected."""
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_options_have_ini_twins(suite: pytest.Pytester) -> None:
+    """What is always the same is written once, in the ini file; its paths start there."""
+    write(suite, "def test_it(baseline):\n    assert len(baseline.runs) == 1\n")
+    suite.makeini("""
+[pytest]
+ablation_profile = full
+ablation_seeds = 1
+ablation_store = kept/here
+""")
+    suite.runpytest().assert_outcomes(passed=1)
+    assert len(list((suite.path / "kept/here/runs").glob("*.json"))) == 1
+
+
+def test_images_that_cannot_be_read_end_the_session_in_one_line(suite: pytest.Pytester) -> None:
+    """A wrong path is known before anything runs."""
+    write(suite, "def test_it(cifar10, baseline): pass\n")
+    result = suite.runpytest("--ablation-data=nowhere.npz")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *nowhere.npz*"])
+    suite.runpytest("--ablation-data=nowhere.npz", "--collect-only").assert_outcomes()
+
+
+def test_the_stand_in_is_announced_loudly(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes a result on shapes10 for one on CIFAR-10."""
+    monkeypatch.setenv("KERAS_HOME", str(suite.path / "keras"))
+    monkeypatch.setattr(
+        "pytest_ablation.data.keras_cache.ORIGIN", "http://127.0.0.1:9/cifar-10-python.tar.gz"
+    )
+    write(suite, "def test_it(cifar10, baseline):\n    assert cifar10.name == 'shapes10'\n")
+    result = suite.runpytest()
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["!!! NOT CIFAR-10: *", "*AblationWarning: *--ablation-data*"])
+
+
+def test_workers_train_each_trial_once_and_report_together(suite: pytest.Pytester) -> None:
+    """Under pytest-xdist one table comes out, and the shared baseline is trained once."""
+    write(
+        suite,
+        """
+@pytest.mark.parametrize("variant", leave_one_out(net, layers.Dropout), indirect=True)
+def test_each(variant):
+    assert -1 <= variant.accuracy.change
+""",
+    )
+    result = suite.runpytest_subprocess("-n2", "--ablation-profile=full", "--ablation-seeds=1")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*ablation findings*", "2 ablations*"])
+    assert len(runs(suite)) == 3
+    seconds = [json.loads(path.read_text())["run"]["wall"] for path in runs(suite)]
+    assert all(second > 0 for second in seconds)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-x"], ["-k", "each"], ["--lf"], ["-p", "no:cacheprovider"], ["-m", "none"]]
+)
+def test_pytests_own_options_work(suite: pytest.Pytester, arguments: list[str]) -> None:
+    """Selecting and stopping is pytest's, also when nothing of the study is left."""
+    write(
+        suite,
+        """
+@pytest.mark.parametrize("variant", leave_one_out(net, layers.Dropout), indirect=True)
+def test_each(variant):
+    assert variant.params > 0
+""",
+    )
+    result = suite.runpytest(*arguments)
+    assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_an_unrelated_suite_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
+    """A project that merely has the plugin installed starts no slower for it."""
+    pytester.makepyfile("""
+import sys
+
+def test_it():
+    heavy = {"keras", "tensorflow", "numpy", "scipy", "pandas", "matplotlib", "rich"}
+    assert not heavy & set(sys.modules)
+    assert "pytest_ablation.plugin" in sys.modules
+""")
+    result = pytester.run(sys.executable, "-m", "pytest", "-p", "no:xdist")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*ablation findings*")
+    assert not (pytester.path / ".ablation").exists()
+
+
+def test_a_fixture_of_the_same_name_in_another_suite_is_left_alone(
+    pytester: pytest.Pytester,
+) -> None:
+    """Someone else's `baseline` and `variant` keep working."""
+    pytester.makepyfile("""
+import pytest
+
+@pytest.fixture(params=[1, 2])
+def variant(request):
+    return request.param
+
+@pytest.fixture
+def baseline():
+    return 0
+
+def test_it(variant, baseline):
+    assert variant > baseline
+""")
+    pytester.runpytest().assert_outcomes(passed=2)

@@ -1,0 +1,439 @@
+"""What the page and the terminal show of the findings."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pytest_ablation.comparison import Compared
+from pytest_ablation.experiment import Run
+from pytest_ablation.findings import Entry, Findings
+from pytest_ablation.report import figures, html, terminal
+
+FACTS: dict[str, Any] = {
+    "data": "CIFAR-10",
+    "source": "as published",
+    "stand_in": "",
+    "profile": "quick",
+    "seeds": "2",
+    "backend": "tensorflow 2.21.0",
+    "device": "CPU",
+    "decides_nothing": False,
+    "trained": ["0.587-0", "0.551-0"],
+}
+STAND_IN = "CIFAR-10 is not on this machine, and the network is down."
+ATTACK = "<script>alert(1)</script>"
+MANY_ABLATIONS = tuple(f"remove layer{number}" for number in range(40))
+
+
+def runs(
+    accuracy: float, train_accuracy: float, *, seeds: int = 2, **changes: Any
+) -> tuple[Run, ...]:
+    """Return an arm's runs, 20 epochs each."""
+    curves = {
+        "accuracy": tuple(train_accuracy * (1 - 0.8**epoch) for epoch in range(1, 21)),
+        "val_accuracy": tuple(accuracy * (1 - 0.7**epoch) for epoch in range(1, 21)),
+    }
+    run = Run(
+        fingerprint="",
+        seed=0,
+        metrics={"accuracy": accuracy, "train_accuracy": train_accuracy},
+        curves=curves,
+        seconds_per_step=0.041,
+        wall=83.0,
+        params=736_618,
+        steps=2000,
+    )
+    return tuple(
+        replace(run, seed=seed, fingerprint=f"{accuracy}-{seed}", **changes)
+        for seed in range(seeds)
+    )
+
+
+def claim(outcome: str = "holds", **changes: Any) -> Compared:
+    """Return a comparison of the change of accuracy."""
+    compared = Compared(
+        quantity="accuracy",
+        unit="fraction",
+        form="change",
+        at_least=-0.12,
+        at_most=None,
+        outcome=outcome,
+        value=-0.036,
+        low=-0.049,
+        high=-0.023,
+        seeds=2,
+    )
+    return replace(compared, **changes)
+
+
+def entry(test: str, ablation: str, variant: tuple[Run, ...], **changes: Any) -> Entry:
+    """Return what a test of a variant found, or of the baseline where there is no ablation."""
+    found = Entry(
+        test=f"ablation_tests/test_cifar10.py::{test}",
+        outcome="passed",
+        experiment="cnn",
+        ablation=ablation,
+        changes=("− drop1 (Dropout)",) if ablation else (),
+        summary="┏━━━┓\n┃ conv1 (Conv2D) ┃\n└───┘",
+        params=736_618,
+        baseline_params=736_618,
+        baseline=runs(0.587, 0.86),
+        variant=variant,
+        compared=(claim(),),
+        facts=FACTS,
+        classes=("airplane", "automobile"),
+    )
+    return replace(found, **changes)
+
+
+def study(**changes: Any) -> Findings:
+    """Return the findings of a small study: it holds, is violated, is undecided and diverges."""
+    short = {"accuracy": (0.104, math.nan), "val_accuracy": (math.nan,)}
+    collapsed = runs(0.1, 0.1, curves=short, diverged=1, metrics={"accuracy": 0.1})
+    fast = runs(0.481, 0.602, seconds_per_step=0.0145, wall=29.0)
+    entries = [
+        entry("test_baseline", "", ()),
+        entry("test_dropout", "remove Dropout (5 layers)", runs(0.551, 0.98)),
+        entry("test_pool", "configure MaxPooling2D", fast, params=325_002),
+        entry(
+            "test_dense",
+            "remove dense2",
+            runs(0.603, 0.909),
+            outcome="failed",
+            compared=(claim(), claim("violated")),
+        ),
+        entry(
+            "test_exponential",
+            "replace relu",
+            collapsed,
+            outcome="undecided",
+            compared=(claim("undecided", low=-math.inf, high=math.inf),),
+        ),
+    ]
+    findings = Findings()
+    for each in entries:
+        findings.add(replace(each, **changes))
+    return findings
+
+
+def text_of(markup: str) -> str:
+    """Return what a reader sees of HTML, without its style."""
+    shown = re.sub(r"<style>.*?</style>", "", markup, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """The page of the small study."""
+    return html.page(study())
+
+
+# ------------------------------------------------------------------------------------ the page
+
+
+def test_the_page_shows_every_arm_and_its_numbers(page: str) -> None:
+    """Each arm's accuracy, change, gap, times, parameters and sentence stand in the page."""
+    shown = text_of(page)
+
+    for row in study().rows():
+        assert row.arm in shown
+        assert row.sentence in shown
+    for number in (
+        *("58.7 %", "55.1 %", "−3.6 points", "98.0 %", "+42.9 points"),
+        *("0.35×", "29.0 s", "83.0 s", "736,618", "325,002", "10.0 %", "−48.7 points"),
+    ):
+        assert number in shown
+
+
+def test_the_page_opens_with_the_outcome_in_a_sentence(page: str) -> None:
+    """The first line counts ablations and claims, so that nobody has to."""
+    assert "<h2>4 ablations: 4 claims hold, 1 violated, 1 undecided.</h2>" in page
+
+
+def test_the_page_says_what_was_studied(page: str) -> None:
+    """Data, profile, seeds, backend and trainings are named: no number is read without them."""
+    shown = text_of(page)
+
+    for fact in ("CIFAR-10 (as published)", "profile quick", "2 seeds", "2.21.0 on CPU"):
+        assert fact in shown
+    assert "2 trainings done, 8 reused" in shown
+
+
+@pytest.mark.parametrize("reason", ["", STAND_IN])
+def test_a_banner_appears_exactly_where_images_stand_in(reason: str) -> None:
+    """A study of other images than CIFAR-10's can never be read as one of CIFAR-10."""
+    findings = study(facts={**FACTS, "stand_in": reason, "data": "shapes10"})
+    page, table = html.page(findings), terminal.table(findings, width=80, color=False)
+
+    assert ('<div class="banner" role="alert">' in page) == bool(reason)
+    assert ("NOT THE IMAGES OF CIFAR-10" in table) == bool(reason)
+    assert reason in page
+
+
+def test_what_users_name_is_never_markup() -> None:
+    """A name with HTML in it shows as it is written, in the page and in an unfolded row."""
+    hostile = entry(
+        ATTACK,
+        ATTACK,
+        runs(0.5, 0.5),
+        experiment=ATTACK,
+        changes=(ATTACK,),
+        summary=ATTACK,
+        classes=(ATTACK,),
+        sample="iVBO",
+        facts={**FACTS, "source": ATTACK, "stand_in": ATTACK},
+    )
+    findings = Findings({hostile.test: hostile})
+
+    page, row = html.page(findings), html.unfolded(hostile, findings.rows()[-1])
+
+    assert "<script" not in page + row
+    assert page.count("&lt;script&gt;") >= 6
+    assert row.count("&lt;script&gt;") >= 3
+
+
+def test_the_page_fetches_nothing() -> None:
+    """A report opens on a machine without a network, and tells nobody that it was opened."""
+    page = html.page(study(sample="iVBO"))
+
+    addresses = re.findall(r"""(?:src|href)=["']?([^"'\s>]+)|url\(([^)]*)\)|@import""", page)
+    assert all(address.startswith("data:") for address, _ in addresses)
+    assert len(addresses) == 1
+
+
+def test_the_images_stand_beside_their_classes() -> None:
+    """A sample of the images is shown once, with the names of its rows."""
+    findings = study(sample="iVBO")
+
+    page = html.page(findings)
+
+    assert page.count("data:image/png;base64,iVBO") == 1
+    assert "<li>airplane</li><li>automobile</li>" in page
+
+
+def test_each_experiment_has_its_own_table() -> None:
+    """Arms of two experiments are never compared in one table."""
+    first = study()
+    other = entry("test_other", "remove b", runs(0.3, 0.4), experiment="mlp")
+    first.add(other)
+
+    page = html.page(first)
+
+    assert page.count('<table class="findings">') == 2
+    assert page.index("<h3>cnn</h3>") < page.index("<h3>mlp</h3>") < page.rindex("remove b")
+
+
+def test_of_many_arms_the_telling_ones_are_drawn() -> None:
+    """A study of hundreds of arms stays readable: all are in the table, two dozen are drawn."""
+    findings = Findings()
+    for place, ablation in enumerate(MANY_ABLATIONS):
+        findings.add(entry(f"test[{place}]", ablation, runs(0.55 - place / 100, 0.9)))
+
+    page = html.page(findings)
+
+    assert all(f">{ablation}<" in page for ablation in MANY_ABLATIONS)
+    assert page.count("Accuracy by epoch: remove") == 2 * 24
+    assert "16 more are in the table" in re.sub(r"\s+", " ", page)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_arms_without_a_training_have_a_row(count: int) -> None:
+    """A test that failed before it trained is in the table, with dashes for numbers."""
+    findings = Findings()
+    for number in range(count):
+        findings.add(entry(f"t{number}", "remove a", (), outcome="error", compared=(), baseline=()))
+
+    page, table = html.page(findings), terminal.table(findings, width=80, color=False)
+
+    assert ("Not trained." in page) == ("Not trained." in table) == bool(count)
+    assert bool(page) == bool(table) == bool(count)
+    assert "NaN" not in page + table
+
+
+def test_variants_are_shown_without_a_trained_baseline() -> None:
+    """Where only variants were trained, none of them is taken for the baseline."""
+    findings = study(baseline=())
+
+    page = html.page(findings)
+
+    assert "1.00×" not in page
+    assert "55.1 %" in page
+
+
+def test_a_smoke_session_says_that_it_decides_nothing() -> None:
+    """Numbers of a session that only tries the wiring are not taken for findings."""
+    page = html.page(study(facts={**FACTS, "profile": "smoke", "decides_nothing": True}))
+
+    assert "not a study" in text_of(page)
+
+
+# ------------------------------------------------------------------------------- a test's row
+
+
+def test_a_row_has_a_cell_for_each_column() -> None:
+    """Tests of an ablation, of a baseline and of something else have as many cells as heads."""
+    heads = html.header_cells()
+    rows = study().rows()
+
+    for row in rows:
+        assert len(html.row_cells(row.tests[0], row)) == len(heads)
+    blank = html.row_cells(None, None)
+    assert len(blank) == len(heads)
+    assert all(text_of(cell).strip() == "" for cell in blank)
+    assert all("display:none" in cell for cell in [*heads, *blank])
+
+
+def test_cells_sort_as_numbers() -> None:
+    """A column sorts by number, though pytest-html sorts as text: −48.7, −3.6, then +1.6."""
+
+    def change_of(row: Any) -> str:
+        cell = next(cell for cell in html.row_cells(row.tests[0], row) if "col-change" in cell)
+        return re.sub(r"<td[^>]*>(.*)</td>", r"\1", cell)
+
+    rows = [row for row in study().rows() if row.arm != "baseline"]
+
+    by_text = sorted(rows, key=change_of)
+
+    assert by_text == sorted(rows, key=lambda row: row.change)
+
+
+def test_a_row_unfolds_to_the_evidence() -> None:
+    """Claims with bound, value, interval and verdict, values a seed, changes and network."""
+    row = study().rows()[1]
+    unfolded = html.unfolded(row.tests[0], row)
+    shown = text_of(unfolded)
+
+    for evidence in (
+        *("accuracy.change ≥ −12.0 points", "−3.6 points", "−4.9 points … −2.3 points", "holds"),
+        *("variant 0 55.1 % 98.0 % 41.0 ms 83.0 s 2,000", "baseline 1 58.7 % 86.0 %"),
+        *("− drop1 (Dropout)", "conv1 (Conv2D)", row.sentence[1:]),
+    ):
+        assert evidence in shown
+    assert unfolded.count("<svg") == 1
+
+
+def test_a_brief_row_keeps_claims_and_values() -> None:
+    """In a suite of hundreds of ablations a row takes under 4 kB, and still has its evidence."""
+    row = study().rows()[1]
+
+    brief = html.unfolded(row.tests[0], row, brief=True)
+
+    assert "<svg" not in brief
+    assert "−4.9 points … −2.3 points" in brief
+    assert "98.0 %" in brief
+    assert len(brief) < 4000
+
+
+def test_a_diverged_training_says_when() -> None:
+    """An arm that diverged shows its epoch, and dashes for what it has no number of."""
+    row = study().rows()[-1]
+    unfolded = html.unfolded(row.tests[0], row)
+
+    assert "diverged in epoch 1" in unfolded
+    assert "variant 0 10.0 % –" in text_of(unfolded)
+    assert "nan" not in unfolded.lower()
+
+
+# -------------------------------------------------------------------------------- the figures
+
+
+def test_figures_are_small_and_made_of_text_and_lines() -> None:
+    """Text in a figure can be searched and copied; a figure takes under 40 kB, without ids."""
+    arms = {"baseline": runs(0.587, 0.86), "remove $x$ & co": runs(0.55, 0.98, seeds=5)}
+    drawn = [
+        figures.accuracies(arms),
+        figures.times(arms),
+        figures.curves(arms["remove $x$ & co"], arms["baseline"], title="remove $x$ & co"),
+    ]
+
+    for svg in drawn:
+        assert re.search(r'^<svg [^>]*role="img" aria-label="[^"]+"><title>', svg)
+        assert "<text" in svg
+        assert not re.search(r"\bid=|<image|<defs|href|<metadata", svg)
+        assert len(svg) < 40_000
+        assert "currentColor" in svg
+    assert ">remove $x$ &amp; co</text>" in drawn[0]
+    assert "55.0 %</text>" in drawn[0]
+    assert "1.00×</text>" in drawn[1]
+
+
+def test_a_long_training_is_drawn_with_few_points() -> None:
+    """200 epochs of five seeds take no more room in the page than a picture would."""
+    long = {"accuracy": (0.5,) * 200, "val_accuracy": tuple(n / 200 for n in range(200))}
+    arm = runs(0.587, 0.86, seeds=5, curves=long)
+
+    svg = figures.curves(arm, arm, title="long")
+
+    assert ">200</text>" in svg
+    assert len(svg) < 20_000
+
+
+def test_a_figure_is_the_same_each_time(page: str) -> None:
+    """Two reports of the same findings do not differ, so that they can be compared."""
+    assert html.page(study()) == page
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [{}, {"accuracy": ()}, {"accuracy": (math.nan,)}, {"accuracy": (0.1, math.nan, 0.2)}],
+)
+def test_any_curve_can_be_drawn(curves: dict[str, tuple[float, ...]]) -> None:
+    """A run without curves, or with gaps in them, never costs a study its report."""
+    arm = runs(math.nan, math.nan, curves=curves, seconds_per_step=math.nan)
+
+    for svg in (
+        figures.curves(arm, (), title="t"),
+        figures.curves((), arm, title="t"),
+        figures.accuracies({"baseline": arm}),
+        figures.times({"baseline": arm, "a": runs(0.5, 0.5)}),
+    ):
+        assert svg.startswith("<svg")
+        assert "nan" not in svg
+
+
+# ------------------------------------------------------------------------------- the terminal
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    """At any width no line is cut by the terminal, and no number is broken in two."""
+    text = terminal.table(study(), width=width, color=False)
+
+    assert max(map(len, text.splitlines())) <= width
+    for number in ("58.7 %", "−3.6 points", "−48.7 points"):
+        assert number in text
+    flowing = re.sub(r"\s+", " ", text)
+    for row in study().rows():
+        assert row.sentence in flowing
+    assert "4 ablations: 4 claims hold, 1 violated, 1 undecided." in text
+
+
+def test_a_wide_terminal_shows_every_quantity() -> None:
+    """What a narrow terminal leaves out is what tells least: wall time before accuracy."""
+    wide = terminal.table(study(), width=160, color=False)
+    narrow = terminal.table(study(), width=60, color=False)
+
+    for number in ("+42.9 points", "98.0 %", "0.35×", "325,002", "29.0 s"):
+        assert number in wide
+    assert "29.0 s" not in narrow
+    assert "325,002" not in narrow
+
+
+def test_colour_is_used_only_where_asked_for() -> None:
+    """A log file gets no escape sequences."""
+    assert "\x1b[" not in terminal.table(study(), width=80, color=False)
+    assert "\x1b[31mviolated" in terminal.table(study(), width=80, color=True)
+
+
+def test_names_are_not_taken_for_styles() -> None:
+    """An ablation with square brackets in its name is shown with them."""
+    odd = entry("t", "remove [red]a[/red]", runs(0.5, 0.5))
+
+    table = terminal.table(Findings({"t": odd}), width=80, color=False)
+
+    assert "remove [red]a[/red]" in table
