@@ -14,10 +14,10 @@ import pytest
 
 from pytest_ablation import quantity as measures
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Run
+from pytest_ablation.experiment import Duet, Run
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.study import Arm
-from pytest_ablation.verdict import Bound, Verdict, decide
+from pytest_ablation.verdict import Bound, Outcome, Verdict, decide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,11 +189,35 @@ class Quantity:
 
     def _decided(self, bound: Bound) -> Verdict:
         reference = self.baseline if self.form != "value" else None
+        if reference and self.form == "ratio" and self.measure is measures.TIME:
+            return self._timed(reference, bound)
         return decide(
             lambda seed: self._scaled(self.arm, seed),
             lambda seed: self._scaled(reference, seed) if reference else 0.0,
             bound,
             seeds=self._seeds,
+        )
+
+    def _timed(self, reference: Arm, bound: Bound) -> Verdict:
+        """Decide on the ratio of seconds a step, from steps in turn on this host."""
+
+        def outcome(duet: Duet) -> Outcome:
+            low, high = (math.log(end) if end > 0 else -math.inf for end in (duet.low, duet.high))
+            if bound.allows(low) and bound.allows(high):
+                return "holds"
+            beyond = (bound.at_most is not None and low > bound.at_most) or (
+                bound.at_least is not None and high < bound.at_least
+            )
+            return "violated" if beyond else "undecided"
+
+        study = self.arm.study
+        duet = study.duet(self.arm, reference, settled=lambda duet: outcome(duet) != "undecided")
+        return Verdict(
+            outcome=outcome(duet),
+            change=math.log(duet.ratio),
+            low=math.log(duet.low) if duet.low > 0 else -math.inf,
+            high=math.log(duet.high),
+            seeds=1,
         )
 
     def _within(self, at_least: float | None = None, at_most: float | None = None) -> bool:
@@ -215,10 +239,18 @@ class Quantity:
         )
         self.record(compared)
         if outcome == "undecided":
-            raise Undecided(
-                f"{self.name}: the {self.arm.study.profile.name} profile is too short to tell"
-            )
+            raise Undecided(f"{self.name}: {self._why(verdict)}")
         return outcome == "holds"
+
+    def _why(self, verdict: Verdict) -> str:
+        """Return why a comparison is undecided."""
+        profile = self.arm.study.profile
+        if profile.decides_nothing:
+            return f"the {profile.name} profile is too short to tell"
+        low, high = (
+            said(self._point(end), "seconds", "ratio") for end in (verdict.low, verdict.high)
+        )
+        return f"noisy host: between {low} and {high}, and the machine does not settle"
 
     def _bound(self, number: float | None) -> float | None:
         if number is None:
@@ -261,7 +293,7 @@ class Trained:
 
     @property
     def time(self) -> Quantity:
-        """Seconds a training step, the median after warm-up."""
+        """Seconds a training step, the median after warm-up; its ratio is measured side by side."""
         return self._quantity(measures.TIME)
 
     @property

@@ -227,6 +227,25 @@ class Run:
     correct: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Duet:
+    """What timing two networks' training steps in turn gave, on the host it was measured on.
+
+    Attributes:
+        ratio: Median ratio of seconds a step, variant over baseline.
+        low: Lower end of its interval; 0 where there are too few pairs for one.
+        high: Upper end; infinite likewise.
+        pairs: Pairs of steps.
+        seconds: How long the measurement took.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a training is.

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from pytest_ablation.comparison import Compared, Trained
+from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Run, Trial
 from pytest_ablation.quantity import ACCURACY, GAP, MINUS, TIME, TRAIN_ACCURACY, WALL
 
@@ -23,7 +24,7 @@ class Entry:
 
     Attributes:
         test: The test's node id.
-        outcome: "passed", "failed", "undecided" or "error".
+        outcome: "passed", "failed", "undecided", "skipped" or "error".
         experiment: The experiment's name.
         ablation: What was edited, as a person would say it; empty where a test is of the baseline.
         changes: What the edit changed, a line a layer or setting.
@@ -83,14 +84,15 @@ class Row:
         experiment: The experiment's name.
         arm: "baseline", or the ablation.
         tests: The entries of the tests about this arm.
-        seeds: Seeds trained.
+        runs: The arm's runs, one a seed.
         accuracy: Test accuracy, a fraction.
         change: Of the test accuracy against the baseline's, a fraction.
         train_accuracy: Training accuracy in inference mode, a fraction.
         gap: Training accuracy less test accuracy, a fraction.
         gap_change: Against the baseline's gap, a fraction.
         wall: Seconds a training took.
-        time_ratio: Seconds a step, over the baseline's.
+        time_ratio: Seconds a step over the baseline's, where a test compared it: it is measured
+            side by side, and times of trainings apart are not.
         params: Parameters of the network.
         params_ratio: Over the baseline's.
         diverged: Trainings that ended because the loss was no number.
@@ -100,7 +102,7 @@ class Row:
     experiment: str
     arm: str
     tests: tuple[Entry, ...]
-    seeds: int
+    runs: tuple[Run, ...]
     accuracy: float
     change: float
     train_accuracy: float
@@ -114,9 +116,14 @@ class Row:
     sentence: str
 
     @property
+    def seeds(self) -> int:
+        """Seeds trained."""
+        return len(self.runs)
+
+    @property
     def outcome(self) -> str:
         """The worst outcome among the tests about this arm."""
-        order = ("error", "failed", "undecided", "passed")
+        order = ("error", "failed", "undecided", "skipped", "passed")
         return min((entry.outcome for entry in self.tests), key=order.index, default="")
 
 
@@ -214,7 +221,7 @@ def mean(runs: tuple[Run, ...], of: Callable[[Run], float]) -> float:
     """Return the mean of a measure over runs; NaN where there are none or it is not measured."""
     try:
         return fmean(of(run) for run in runs) if runs else math.nan
-    except KeyError:
+    except (KeyError, AblationError):
         return math.nan
 
 
@@ -223,7 +230,12 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
     runs = longest.runs if longest and arm else reference.baseline
     params = longest.params if longest and arm else reference.baseline_params
     base = reference.baseline
-    times = mean(runs, TIME.of), mean(base, TIME.of)
+    timed = [
+        each.value
+        for entry in entries
+        for each in entry.compared
+        if (each.quantity, each.form) == (TIME.name, "ratio")
+    ]
     numbers: dict[str, Any] = {
         "accuracy": mean(runs, ACCURACY.of),
         "change": mean(runs, ACCURACY.of) - mean(base, ACCURACY.of),
@@ -231,7 +243,7 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         "gap": mean(runs, GAP.of),
         "gap_change": mean(runs, GAP.of) - mean(base, GAP.of),
         "wall": mean(runs, WALL.of),
-        "time_ratio": times[0] / times[1] if times[1] else math.nan,
+        "time_ratio": timed[-1] if timed else 1.0 if base and not arm else math.nan,
         "params": params,
         "params_ratio": params / reference.baseline_params,
         "diverged": sum(run.diverged is not None for run in runs),
@@ -241,7 +253,7 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         experiment=experiment,
         arm=arm or "baseline",
         tests=entries,
-        seeds=len(runs),
+        runs=runs,
         sentence=_sentence(arm, numbers, len(reference.classes), decides),
         **numbers,
     )
@@ -271,7 +283,7 @@ def _sentence(arm: str, row: Mapping[str, Any], classes: int, decides: bool) -> 
     if abs(row["gap_change"]) >= 0.05:
         wider = "widens" if row["gap_change"] > 0 else "narrows"
         parts.append(f"{wider} the gap by {abs(100 * row['gap_change']):.0f} points")
-    if not 0.8 <= row["time_ratio"] <= 1.25:
+    if row["time_ratio"] < 0.8 or row["time_ratio"] > 1.25:
         parts.append(f"takes {row['time_ratio']:.2f}× the time a step")
     if row["params_ratio"] <= 0.95:
         parts.append(f"saves {100 * (1 - row['params_ratio']):.0f} % of the parameters")

@@ -30,6 +30,8 @@ DATA = pytest.StashKey[Dataset]()
 TRAINED = pytest.StashKey["Trained"]()
 SHEET_SENT = pytest.StashKey[bool]()
 
+# Curves take 30 ms and 10 kB a test; a page of thousands would not open.
+MOST_WITH_CURVES = 100
 CHOICES = ("auto", "full", "quick", "smoke")
 
 
@@ -352,7 +354,8 @@ class Reporting:
 
             from pytest_ablation.report import html
 
-            unfolded = extras.html(html.unfolded(entry, _row(entry)))
+            many = len(self.findings.entries) > MOST_WITH_CURVES
+            unfolded = extras.html(html.unfolded(entry, _row(entry), brief=many))
             report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -63,7 +63,6 @@ def said(value: float, unit: Unit, form: Form = "value") -> str:
         return "∞" if value > 0 else f"{MINUS}∞"
     if form == "ratio":
         return f"{value:.2f}×"
-    sign = "+" if form == "change" and value > 0 else ""
     if unit == "fraction":
         text = f"{100 * value:.1f} {'points' if form == 'change' else '%'}"
     elif unit == "seconds":
@@ -72,4 +71,8 @@ def said(value: float, unit: Unit, form: Form = "value") -> str:
         text = f"{value:,.0f}"
     else:
         text = f"{value:.4g}"
-    return (sign + text).replace("-", MINUS)
+    digits = text.removeprefix("-")
+    if not digits.strip("0., %pointsm"):
+        return digits  # rounds to nothing, so it has no sign
+    sign = MINUS if digits != text else "+" if form == "change" else ""
+    return sign + digits

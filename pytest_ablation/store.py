@@ -1,4 +1,4 @@
-"""Runs on disk: one JSON a trial, under the trial's fingerprint, written in one step."""
+"""Runs and duets on disk: one JSON each, under a fingerprint, written in one step."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from pytest_ablation.experiment import Run, Trial
+from pytest_ablation.experiment import Duet, Run, Trial
 
 FORMAT = 1
+T = TypeVar("T")
 
 
 class Store:
@@ -37,33 +38,49 @@ class Store:
             fingerprint: The trial's.
             newer_than: Seconds since the epoch; an older run does not count.
         """
-        path = self._path(fingerprint)
+        return self._read("runs", fingerprint, newer_than, lambda entry: _run(entry["run"]))
+
+    def save(self, trial: Trial, run: Run) -> None:
+        """Keep a run, beside the trial it came from."""
+        self._write("runs", trial.fingerprint, {"trial": asdict(trial), "run": asdict(run)})
+
+    def load_duet(self, key: str, newer_than: float = 0.0) -> Duet | None:
+        """Return the duet kept under a key, as `load` does a run."""
+        return self._read("duets", key, newer_than, lambda entry: Duet(**entry["duet"]))
+
+    def save_duet(self, key: str, duet: Duet) -> None:
+        """Keep a duet."""
+        self._write("duets", key, {"duet": asdict(duet)})
+
+    def _read(
+        self, kind: str, key: str, newer_than: float, of: Callable[[dict[str, Any]], T]
+    ) -> T | None:
+        path = self.folder / kind / f"{key}.json"
         try:
             if path.stat().st_mtime < newer_than:
                 return None
             entry = json.loads(path.read_text(encoding="utf-8"))
-            return _run(entry["run"]) if entry["format"] == FORMAT else None
+            return of(entry) if entry["format"] == FORMAT else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} cannot be read ({error}); training anew.", stacklevel=2)
+            warnings.warn(f"{path} cannot be read ({error}); doing it anew.", stacklevel=3)
             return None
 
-    def save(self, trial: Trial, run: Run) -> None:
-        """Keep a run, beside the trial it came from."""
-        entry = {"format": FORMAT, "trial": asdict(trial), "run": asdict(run)}
-        path = self._path(trial.fingerprint)
+    def _write(self, kind: str, key: str, entry: dict[str, Any]) -> None:
+        path = self.folder / kind / f"{key}.json"
         temporary = ""
         try:
             self._make(path.parent)
             handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(_without_nan(entry), file, allow_nan=False)
+                json.dump(_without_nan({"format": FORMAT, **entry}), file, allow_nan=False)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError as error:
-            Path(temporary).unlink(missing_ok=True) if temporary else None
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
             self._warn(error)
 
     @contextmanager
@@ -82,9 +99,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-    def _path(self, fingerprint: str) -> Path:
-        return self.folder / "runs" / f"{fingerprint}.json"
 
     def _make(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

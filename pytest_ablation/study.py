@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import pkgutil
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ from typing import Any
 
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Dataset, Experiment, Recipe, Run, Trial
+from pytest_ablation.experiment import Dataset, Duet, Experiment, Recipe, Run, Trial
 from pytest_ablation.store import Store
 
 
@@ -91,6 +94,7 @@ class Study:
     trained: list[str] = field(default_factory=list)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
+    _duets: dict[str, Duet] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
 
@@ -135,6 +139,28 @@ class Study:
                     self.trained.append(key)
             self._runs[key] = run
         return self._runs[key]
+
+    def duet(self, variant: Arm, baseline: Arm, settled: Callable[[Duet], bool]) -> Duet:
+        """Return the variant's time a step over the baseline's, measured side by side.
+
+        A ratio measured on this host before stands where it settles the question, or was measured
+        at full length.
+        """
+        from pytest_ablation.training.duet import SECONDS, duet
+
+        arms = [(arm.trial(0), self.reduced(arm.experiment.data)) for arm in (variant, baseline)]
+        host = f"{platform.node()}/{platform.machine()}/{os.cpu_count()}"
+        names = "/".join([host, *(trial.fingerprint for trial, _ in arms)])
+        key = hashlib.sha256(names.encode()).hexdigest()
+        with self.store.lock(key):
+            kept = self._duets.get(key)
+            kept = kept or self.store.load_duet(key, self._started if self.refresh else 0.0)
+            if kept is None or not (settled(kept) or kept.seconds >= SECONDS):
+                with self.training(f"time a step, {variant.description} against baseline"):
+                    kept = duet(*arms, settled=settled)
+                self.store.save_duet(key, kept)
+        self._duets[key] = kept
+        return kept
 
     def reduced(self, data: Dataset) -> Dataset:
         """Return the data at the profile's size."""

@@ -63,7 +63,7 @@ def test_a_damaged_entry_is_said_and_trained_anew(tmp_path: Path, text: str) -> 
     store = Store(tmp_path)
     store.save(TRIAL, RUN)
     entry(store).write_text(text)
-    with pytest.warns(UserWarning, match="training anew"):
+    with pytest.warns(UserWarning, match="doing it anew"):
         assert store.load(TRIAL.fingerprint) is None
     store.save(TRIAL, RUN)
     assert store.load(TRIAL.fingerprint) is not None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from pytest_ablation.experiment import Run
-from pytest_ablation.quantity import TIME, said
+from pytest_ablation.quantity import said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,22 +80,17 @@ def accuracies(arms: Mapping[str, Sequence[Run]]) -> str:
     )
 
 
-def times(arms: Mapping[str, Sequence[Run]]) -> str:
+def times(ratios: Mapping[str, float]) -> str:
     """Return the time of a training step of each arm, over the baseline's.
 
     Args:
-        arms: Runs by the arm's name, the baseline's first.
+        ratios: By the arm's name, the baseline's first; NaN where it was not measured.
     """
-    seconds = {arm: _values(runs, TIME.of) for arm, runs in arms.items()}
-    reference = fmean(next(iter(seconds.values()), ()) or (math.nan,)) or math.nan
-    ratios = {
-        arm: [value / reference for value in values if not math.isnan(reference)]
-        for arm, values in seconds.items()
-    }
+    known = {arm: [] if math.isnan(ratio) else [ratio] for arm, ratio in ratios.items()}
     return _strips(
-        ratios,
+        known,
         lambda value: said(value, "seconds", "ratio"),
-        limits=(0.0, 1.06 * max((1.0, *(value for each in ratios.values() for value in each)))),
+        limits=(0.0, 1.06 * max((1.0, *(value for each in known.values() for value in each)))),
         are_bars=True,
         title="Time of a training step of each arm, over the baseline's",
     )

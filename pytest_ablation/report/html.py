@@ -67,7 +67,7 @@ def page(findings: Findings) -> str:
     studies: list[_Study] = []
     for name in dict.fromkeys(row.experiment for row in rows):
         own = tuple(row for row in rows if row.experiment == name)
-        studies.append(_study(name, own, entries, pictured if not studies else None))
+        studies.append(_study(name, own, pictured if not studies else None))
     return _rendered(
         "page.html",
         css=_css(),
@@ -85,13 +85,10 @@ def _leads(rows: Sequence[Row]) -> list[Row]:
     return sorted(telling, key=lambda row: -abs(row.change))[:MOST_LEADS]
 
 
-def _study(
-    name: str, rows: tuple[Row, ...], entries: Sequence[Entry], pictured: Entry | None
-) -> _Study:
+def _study(name: str, rows: tuple[Row, ...], pictured: Entry | None) -> _Study:
     from pytest_ablation.report import figures
 
-    own = [entry for entry in entries if entry.experiment == name]
-    runs = {row.arm: _runs(row, own) for row in rows}
+    runs = {row.arm: row.runs for row in rows}
     baseline = runs["baseline"]
     trained = [row for row in rows if row.arm != "baseline" and runs[row.arm]]
     telling = sorted(trained, key=lambda row: -abs(row.change))[:MOST_DRAWN]
@@ -102,7 +99,7 @@ def _study(
         name=name,
         rows=rows,
         accuracies=figures.accuracies(arms) if drawn else "",
-        times=figures.times(arms) if drawn else "",
+        times=figures.times({row.arm: row.time_ratio for row in drawn}) if drawn else "",
         curves=tuple(
             (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row.arm))
             for row in drawn
@@ -111,12 +108,6 @@ def _study(
         sample=pictured.sample if pictured else "",
         classes=pictured.classes if pictured else (),
     )
-
-
-def _runs(row: Row, entries: Sequence[Entry]) -> tuple[Run, ...]:
-    if row.arm == "baseline":
-        return max((entry.baseline for entry in entries), key=len)
-    return max((entry.variant for entry in row.tests), key=len)
 
 
 def _curves(variant: tuple[Run, ...], baseline: tuple[Run, ...], arm: str) -> str:
