@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Dataset, Experiment, Recipe
 from pytest_ablation.selectors import (
+    Having,
     Layers,
     Selector,
     checked,
@@ -51,10 +52,10 @@ class Remove:
     def __repr__(self) -> str:
         return f"remove({', '.join(map(code, self.selectors))})"
 
-    def edit(self, layers: Layers) -> tuple[Layers, int]:
-        """Return the layers after the edit, and how many it touched."""
-        gone = {i for selector in self.selectors for i in select(layers, selector)}
-        return [layer for i, layer in enumerate(layers) if i not in gone], len(gone)
+    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
+        """Return the layers after the edit, and the names of those it touched."""
+        gone = sorted({i for selector in self.selectors for i in select(layers, selector)})
+        return [layer for i, layer in enumerate(layers) if i not in gone], _names(layers, gone)
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ class Replace:
     def __repr__(self) -> str:
         return f"replace({code(self.selector)}, {code(self.by)})"
 
-    def edit(self, layers: Layers) -> tuple[Layers, int]:
-        """Return the layers after the edit, and how many it touched."""
+    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
+        """Return the layers after the edit, and the names of those it touched."""
         from pytest_ablation.network import surgery
 
         chosen = select(layers, self.selector)
         put = {i: surgery.in_place_of(layers[i], self.by) for i in chosen}
-        return [put.get(i, layer) for i, layer in enumerate(layers)], len(chosen)
+        return [put.get(i, layer) for i, layer in enumerate(layers)], _names(layers, chosen)
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,23 @@ class Configure:
     config: Mapping[str, Any]
 
     def __str__(self) -> str:
+        if isinstance(self.selector, Having) and [*self.selector.config] == [*self.config]:
+            return ", ".join(
+                f"{name} {self.selector.config[name]} → {value}"
+                for name, value in self.config.items()
+            )
         return f"set {settings(self.config)} in {words([self.selector])}"
 
     def __repr__(self) -> str:
         return f"configure({code(self.selector)}, {settings(self.config)})"
 
-    def edit(self, layers: Layers) -> tuple[Layers, int]:
-        """Return the layers after the edit, and how many it touched."""
+    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
+        """Return the layers after the edit, and the names of those it touched."""
         from pytest_ablation.network import surgery
 
         chosen = select(layers, self.selector)
         new = {i: surgery.configured(layers[i], self.config) for i in chosen}
-        return [new.get(i, layer) for i, layer in enumerate(layers)], len(chosen)
+        return [new.get(i, layer) for i, layer in enumerate(layers)], _names(layers, chosen)
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,8 @@ class Insert:
     def __repr__(self) -> str:
         return f"insert({code(self.layer)}, after={code(self.after)})"
 
-    def edit(self, layers: Layers) -> tuple[Layers, int]:
-        """Return the layers after the edit, and how many it touched."""
+    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
+        """Return the layers after the edit, and the names of those it touched."""
         from pytest_ablation.network import surgery
 
         chosen = select(layers, self.after)
@@ -126,7 +132,7 @@ class Insert:
             if i in chosen:
                 result.append(surgery.behind(layer, self.layer, taken))
                 taken.add(result[-1].name)
-        return result, len(chosen)
+        return result, _names(layers, chosen)
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,10 @@ class FeedWith:
 
     def __repr__(self) -> str:
         return f"feed_with({code(self.function)})"
+
+
+def _names(layers: Layers, chosen: Sequence[int]) -> list[str]:
+    return [layers[i].name for i in chosen]
 
 
 ModelStep: TypeAlias = Remove | Replace | Configure | Insert | Use
@@ -224,13 +234,22 @@ class Ablation:
 
     def describe(self, model: keras.Model) -> str:
         """Return what the ablation does to this network, as ``remove Dropout (5 layers)``."""
-        _, _, hits = _applied(model, self.model_steps)
-        counts = iter(hits)
-        said = []
-        for step in self.steps:
-            count = next(counts) if isinstance(step, ModelStep) else 1
-            said.append(f"{step} ({count} layers)" if count > 1 else str(step))
+        touched = iter(_applied(model, self.model_steps)[2])
+        said = [
+            f"{step}{_touched(next(touched), str(step))}"
+            if isinstance(step, ModelStep)
+            else str(step)
+            for step in self.steps
+        ]
         return ", ".join(said)
+
+
+def _touched(names: Sequence[str], step: str, most: int = 3) -> str:
+    """Return which layers a step touched, where its words do not say so."""
+    if len(names) < 2 and not set(step) & set("*?["):
+        return ""
+    is_glob = bool(set(step) & set("*?["))
+    return f" ({', '.join(names) if is_glob and len(names) <= most else f'{len(names)} layers'})"
 
 
 @dataclass(frozen=True)
@@ -289,23 +308,24 @@ def _edited_model(model: keras.Model, steps: Sequence[ModelStep]) -> keras.Model
 
 def _applied(
     model: keras.Model, steps: Sequence[ModelStep]
-) -> tuple[keras.Model, Layers | None, list[int]]:
+) -> tuple[keras.Model, Layers | None, list[list[str]]]:
     """Apply all steps without assembling the network, which half the steps may not allow.
 
     Returns:
         The network that the layers are to be like; the layers after all steps, or None where the
-        network is to stay as it is; and how many layers each step touched.
+        network is to stay as it is; and the names of the layers that each step touched.
     """
     from pytest_ablation.network import blueprint, surgery
 
     layers: Layers | None = None
-    hits: list[int] = []
+    hits: list[list[str]] = []
     for step in steps:
+        touched: list[str] = []
         with _naming(step):
             if isinstance(step, Use):
                 new = blueprint.fresh(step.model)
                 changed = blueprint.of(new) != blueprint.of(model)
-                model, layers, touched = new, None, 1
+                model, layers = new, None
             else:
                 before = layers or surgery.layers_of(model)
                 layers, touched = step.edit(before)

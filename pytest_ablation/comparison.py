@@ -320,13 +320,16 @@ class Trained:
         """The curves: columns seed, epoch, accuracy, val_accuracy, loss, val_loss."""
         import pandas as pd
 
-        frames = [
-            pd.DataFrame({"seed": run.seed, **run.curves}).rename_axis("epoch").reset_index()
-            for run in self.runs
-        ]
-        table = pd.concat(frames, ignore_index=True)
+        table = pd.concat(
+            [
+                pd.DataFrame({"seed": run.seed, **run.curves}).rename_axis("epoch").reset_index()
+                for run in self.runs
+            ],
+            ignore_index=True,
+        )
         table["epoch"] += 1
-        return table[["seed", *(name for name in table if name != "seed")]]
+        measured = [name for name in table if f"val_{name}" in table]
+        return table[["seed", "epoch", *(n for name in measured for n in (name, f"val_{name}"))]]
 
     def __repr__(self) -> str:
         return f"<{self.arm.description}>"

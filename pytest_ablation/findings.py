@@ -272,7 +272,7 @@ def _sentence(arm: str, row: Mapping[str, Any], classes: int, decides: bool) -> 
         )
     if classes and row["accuracy"] <= 1.2 / classes:
         return f"Collapses to chance: {_percent(row['accuracy'])} of test images." + (
-            " The loss became infinite." if row["diverged"] else ""
+            " The training diverged." if row["diverged"] else ""
         )
     points = 100 * row["change"]
     if abs(points) < 0.5:

@@ -123,6 +123,9 @@ def test_an_ablation_says_itself_as_a_person_would() -> None:
     ablation = remove(layers.Dropout) + train_with(epochs=3)
     assert str(ablation) == "remove Dropout, train with epochs=3"
     assert ablation.describe(net()) == "remove Dropout (2 layers), train with epochs=3"
+    assert remove("*2").describe(net()) == "remove *2 (dense2, drop2)"
+    swapped = configure(having(activation="relu"), activation="tanh")
+    assert swapped.describe(net()) == "activation relu → tanh (2 layers)"
 
 
 @pytest.mark.parametrize(

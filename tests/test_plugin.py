@@ -39,7 +39,8 @@ def test_variant(variant, baseline):
 
 def test_baseline(baseline):
     assert baseline.accuracy.mean == sum(baseline.accuracy.values) / 2
-    assert list(baseline.history)[:2] == ["seed", "epoch"]
+    columns = ["seed", "epoch", "accuracy", "val_accuracy", "loss", "val_loss"]
+    assert list(baseline.history) == columns
     assert len(baseline.history) == 12
     assert len(baseline.runs) == 2
 """,
@@ -146,7 +147,7 @@ def test_it(variant):
     result = suite.runpytest("--ablation-profile=full")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
-        "*remove drop* (2 layers): *.* %, *.* %",
+        "*remove drop* (drop1, drop2): *.* %, *.* %",
         "*baseline: *.* %, *.* %",
         "*variant.accuracy.change: * points, 95 % interval * points … * points; 2 seeds",
     ])  # fmt: skip
