@@ -83,6 +83,8 @@ class Quantity:
     @property
     def values(self) -> tuple[float, ...]:
         """One value a seed; trains what is not trained yet."""
+        if self._is_exact:
+            return (float(self.arm.params),)
         return tuple(self._of(self.arm, seed) for seed in range(self._seeds[0]))
 
     @property
@@ -113,8 +115,8 @@ class Quantity:
         return self._within(at_most=math.nextafter(float(number), -math.inf))
 
     def __eq__(self, other: object) -> bool:
-        if self._is_exact:
-            return self.mean == other
+        if self._is_exact and isinstance(other, int | float):
+            return self._within(at_least=other, at_most=other)
         raise AblationError(
             f"{self.name} == {other!r}: trained values are never equal for sure. Write a bound, "
             f"as {self.name} >= {other!r}, or both, as low <= {self.name} <= high."
@@ -150,7 +152,7 @@ class Quantity:
 
     @property
     def _seeds(self) -> tuple[int, int]:
-        return (1, 1) if self._is_exact else self.arm.study.seeds
+        return self.arm.study.seeds
 
     def _as(self, form: Form) -> Quantity:
         if self.baseline is None or self.form != "value":
@@ -189,6 +191,10 @@ class Quantity:
 
     def _decided(self, bound: Bound) -> Verdict:
         reference = self.baseline if self.form != "value" else None
+        if self._is_exact:
+            change = self._scaled(self.arm, 0) - (self._scaled(reference, 0) if reference else 0.0)
+            outcome: Outcome = "holds" if bound.allows(change) else "violated"
+            return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=1)
         if reference and self.form == "ratio" and self.measure is measures.TIME:
             return self._timed(reference, bound)
         return decide(

@@ -54,7 +54,9 @@ def verdict(row: Row) -> str:
 def claim(compared: Compared) -> str:
     """Return what a test asserted: ``accuracy.change ≥ −12.0 points``."""
     form = "" if compared.form == "value" else f".{compared.form}"
-    bounds = (("≥", compared.at_least), ("≤", compared.at_most))
+    bounds = [("≥", compared.at_least), ("≤", compared.at_most)]
+    if compared.at_least == compared.at_most:
+        bounds = [("=", compared.at_least)]
     limits = [f"{sign} {found(compared, limit)}" for sign, limit in bounds if limit is not None]
     return f"{compared.quantity}{form} {' and '.join(limits)}"
 
