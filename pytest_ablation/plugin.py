@@ -10,12 +10,12 @@ import re
 import sys
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_ablation import options
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Dataset, Experiment
@@ -29,33 +29,19 @@ STUDY = pytest.StashKey["Study"]()
 DATA = pytest.StashKey[Dataset]()
 TRAINED = pytest.StashKey["Trained"]()
 SHEET_SENT = pytest.StashKey[bool]()
+SEEN = pytest.StashKey[dict[int, Experiment]]()
 
 # Curves take 30 ms and 10 kB a test; a page of thousands would not open.
 MOST_WITH_CURVES = 100
-CHOICES = ("auto", "full", "quick", "smoke")
 
 
 class AblationWarning(pytest.PytestWarning):
     """The study is not all that was asked for."""
 
 
-# ----------------------------------------------------------------------------------- options
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options, each with an ini twin of the same name."""
-    group = parser.getgroup("ablation", "ablation studies")
-    for name, metavar, text in (
-        ("data", "WHERE", "auto, cifar10, shapes10, or a PATH to CIFAR-10 (default: auto)"),
-        ("profile", "NAME", f"how large to train: {', '.join(CHOICES)} (default: auto)"),
-        ("seeds", "MIN:MAX", "seeds an arm, MIN:MAX or N (default: 2:5)"),
-        ("store", "DIR", "where runs are kept (default: .ablation in the rootdir)"),
-    ):
-        group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
-        parser.addini(f"ablation_{name}", text, default=None)
-    text = "train anew what this session needs"
-    group.addoption("--ablation-refresh", action="store_true", default=False, help=text)
-    parser.addini("ablation_refresh", text, type="bool", default=False)
+    """Add the options."""
+    options.add(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,51 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "ablation(edit): the edit whose variant the test's `variant` fixture trains"
     )
-    _profile(config)
-    _seeds(config)
+    options.profile(config)
+    options.seeds(config)
     config.pluginmanager.register(Reporting(config), "ablation-reporting")
 
 
-def _option(config: pytest.Config, name: str) -> str:
-    value = config.getoption(f"ablation_{name}")
-    return value if value is not None else (config.getini(f"ablation_{name}") or "")
-
-
-def _profile(config: pytest.Config) -> str:
-    profile = _option(config, "profile") or "auto"
-    if profile not in CHOICES:
-        raise pytest.UsageError(
-            f"--ablation-profile={profile}: the profiles are {', '.join(CHOICES)}."
-        )
-    return profile
-
-
-def _seeds(config: pytest.Config) -> tuple[int, int]:
-    text = _option(config, "seeds") or "2:5"
-    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
-    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= least <= most:
-        raise pytest.UsageError(
-            f"--ablation-seeds={text}: write MIN:MAX or N, whole numbers from 1, MIN ≤ MAX."
-        )
-    return least, most
-
-
-def _path(config: pytest.Config, name: str) -> Path | None:
-    """Return an option that is a path: from where pytest was called, or beside the ini file."""
-    given = config.getoption(f"ablation_{name}")
-    if given:
-        return config.invocation_params.dir / Path(given).expanduser()
-    written = config.getini(f"ablation_{name}")
-    folder = config.inipath.parent if config.inipath else config.rootpath
-    return folder / Path(written).expanduser() if written else None
-
-
 # ---------------------------------------------------------------------------------- the study
-
-
-def _store_folder(config: pytest.Config) -> Path:
-    return _path(config, "store") or config.rootpath / ".ablation"
 
 
 def _study(config: pytest.Config) -> Study:
@@ -117,17 +64,17 @@ def _study(config: pytest.Config) -> Study:
         from pytest_ablation.study import PROFILES, Study
         from pytest_ablation.training.device import sees_gpu
 
-        profile = _profile(config)
+        profile = options.profile(config)
         if profile == "auto":
             profile = "full" if sees_gpu() else "quick"
         manager = config.pluginmanager
         reporter = manager.getplugin("terminalreporter")
         capture = manager.getplugin("capturemanager")
         config.stash[STUDY] = Study(
-            store=Store(_store_folder(config)),
+            store=Store(options.store(config)),
             profile=PROFILES[profile],
-            asked_seeds=_seeds(config),
-            refresh=config.getoption("ablation_refresh") or config.getini("ablation_refresh"),
+            asked_seeds=options.seeds(config),
+            refresh=options.refresh(config),
             training=lambda name: shown(name, reporter, capture),
         )
     return config.stash[STUDY]
@@ -137,10 +84,7 @@ def _data(config: pytest.Config) -> Dataset:
     if DATA not in config.stash:
         from pytest_ablation import data
 
-        choice = _option(config, "data") or "auto"
-        if choice not in ("auto", "cifar10", "shapes10"):
-            choice = str(_path(config, "data"))
-        config.stash[DATA] = data.load(choice, _store_folder(config) / "data")
+        config.stash[DATA] = data.load(options.data(config), options.store(config) / "data")
     return config.stash[DATA]
 
 
@@ -183,7 +127,9 @@ def baseline(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 
     with _one_line():
         _checked(experiment)
-        arm = _study(request.config).baseline(experiment)
+        study = _study(request.config)
+        _look_ahead(request, experiment, study)
+        arm = study.baseline(experiment)
     subject = request.node.stash.setdefault(TRAINED, Trained(arm))
     return Trained(arm, compared=subject.compared)
 
@@ -196,7 +142,8 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
     with _one_line():
         _checked(experiment)
         study = _study(request.config)
-        arm = study.variant(experiment, _ablation(request))
+        _look_ahead(request, experiment, study)
+        arm = study.variant(experiment, _ablation(request.node))
         before = request.node.stash.get(TRAINED, None)
         subject = Trained(arm, study.baseline(experiment), before.compared if before else [])
     request.node.stash[TRAINED] = subject
@@ -210,29 +157,59 @@ def _checked(experiment: object) -> None:
         )
 
 
-def _ablation(request: pytest.FixtureRequest) -> Ablation:
+def _ablation(item: pytest.Item) -> Ablation:
     """Return the test's ablation.
 
     Raises:
         AblationError: There is none, more than one, or something else in its place.
     """
-    marker = request.node.get_closest_marker("ablation")
-    given = [
-        *(marker.args if marker else ()),
-        *([request.param] if hasattr(request, "param") else ()),
-    ]
-    if len(given) != 1:
+    marker = item.get_closest_marker("ablation")
+    given = list(marker.args) if marker else []
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        given += [item.callspec.params["variant"]] if "variant" in item.callspec.params else []
+    if not given:
         raise AblationError(
             "which ablation? Mark the test with @pytest.mark.ablation(remove(…)), or parametrize "
             '"variant" with indirect=True.'
-            if not given
-            else f"{len(given)} ablations where one is meant: add them up with +."
         )
+    if len(given) > 1:
+        raise AblationError(f"{len(given)} ablations where one is meant: add them up with +.")
     if not isinstance(given[0], Ablation):
         raise AblationError(
             f"{given[0]!r} is no ablation. Write an edit, as remove(…), configure(…) or use(…)."
         )
     return given[0]
+
+
+def _look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: Study) -> None:
+    """Say before the first training which of this experiment's tests have a wrong ablation.
+
+    They end as errors when it is their turn; who reads this can mend them now.
+    """
+    seen = request.config.stash.setdefault(SEEN, {})
+    if id(experiment) in seen:
+        return
+    seen[id(experiment)] = experiment  # kept, so that the id stays its own
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    same = _experiment_fixture(request.node)
+    for item in request.session.items:
+        wanted = "variant" in getattr(item, "fixturenames", ()) and item is not request.node
+        if not wanted or _experiment_fixture(item) is not same:
+            continue
+        try:
+            study.variant(experiment, _ablation(item))
+        except AblationError as error:
+            if reporter is not None:
+                with capture.global_and_fixture_disabled() if capture else nullcontext():
+                    reporter.ensure_newline()
+                    reporter.write_line(f"will end in an error: {item.nodeid}: {error}", red=True)
+
+
+def _experiment_fixture(item: pytest.Item) -> object:
+    """Return the fixture definition that gives a test its experiment; pytest names it privately."""
+    definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    return definitions["experiment"][-1] if "experiment" in definitions else None
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

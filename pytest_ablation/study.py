@@ -94,6 +94,7 @@ class Study:
     trained: list[str] = field(default_factory=list)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
+    _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
     _duets: dict[str, Duet] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
@@ -118,12 +119,16 @@ class Study:
         Raises:
             AblationError: The ablation cannot be applied, or leaves the experiment as it was.
         """
-        baseline = self.baseline(experiment)
-        edited = ablation(experiment)
-        arm = Arm(self, edited, ablation.describe(baseline.model))
-        if arm.trial(0).fingerprint == baseline.trial(0).fingerprint:
-            raise AblationError(f"{ablation!r}: the variant is the baseline; nothing would change.")
-        return arm
+        key = id(experiment), id(ablation)
+        if key not in self._variants:
+            baseline = self.baseline(experiment)
+            arm = Arm(self, ablation(experiment), ablation.describe(baseline.model))
+            if arm.trial(0).fingerprint == baseline.trial(0).fingerprint:
+                raise AblationError(
+                    f"{ablation!r}: the variant is the baseline; nothing would change."
+                )
+            self._variants[key] = experiment, ablation, arm
+        return self._variants[key][2]
 
     def run(self, trial: Trial, data: Dataset, name: str) -> Run:
         """Return a trial's run: of this session, else from the store, else trained now."""

@@ -16,7 +16,7 @@ from tests.tiny import EXPERIMENT
 
 def test_a_duet_times_two_networks_in_turn() -> None:
     """A network of hundreds of times the arithmetic is slower, and the interval says so."""
-    wide = configure("dense1", units=20_000)(EXPERIMENT)
+    wide = configure("dense1", units=5_000)(EXPERIMENT)
     asked: list[Duet] = []
 
     def settled(so_far: Duet) -> bool:
@@ -24,7 +24,10 @@ def test_a_duet_times_two_networks_in_turn() -> None:
         return len(asked) == 2
 
     result = duet(
-        (trial_of(wide), wide.data), (trial_of(EXPERIMENT), EXPERIMENT.data), settled=settled
+        (trial_of(wide), wide.data),
+        (trial_of(EXPERIMENT), EXPERIMENT.data),
+        seconds=60.0,
+        settled=settled,
     )
     assert 1 < result.low <= result.ratio <= result.high
     assert [each.pairs for each in asked] == [20, 40]

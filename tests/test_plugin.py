@@ -124,6 +124,34 @@ def test_it(variant):
     assert not runs(suite)
 
 
+def test_a_mistake_in_a_later_test_is_said_before_the_first_training(
+    suite: pytest.Pytester,
+) -> None:
+    """Nobody waits an hour for trainings to learn of a typo in the last test."""
+    write(
+        suite,
+        """
+def test_first(baseline):
+    from pathlib import Path
+    assert not Path(".ablation").exists()
+    print("the first test runs")
+    assert baseline.accuracy >= 0
+
+@pytest.mark.ablation(remove("drop4"))
+def test_last(variant):
+    assert variant.accuracy.change >= 0
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=1", "-rP")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            'will end in an error: test_study.py::test_last: remove("drop4"): no layer of that *',
+            "*the first test runs*",
+        ]
+    )
+
+
 def test_a_suite_without_an_experiment_is_told_how_to_write_one(
     pytester: pytest.Pytester,
 ) -> None:

@@ -1,0 +1,85 @@
+"""The options, their ini twins, and what is wrong with what a user wrote in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+SOURCES = ("auto", "cifar10", "shapes10")
+PROFILES = ("auto", "full", "quick", "smoke")
+
+
+def add(parser: pytest.Parser) -> None:
+    """Add the options, each with an ini twin of the same name."""
+    group = parser.getgroup("ablation", "ablation studies")
+    for name, metavar, text in (
+        ("data", "WHERE", "auto, cifar10, shapes10, or a PATH to CIFAR-10 (default: auto)"),
+        ("profile", "NAME", f"how large to train: {', '.join(PROFILES)} (default: auto)"),
+        ("seeds", "MIN:MAX", "seeds an arm, MIN:MAX or N (default: 2:5)"),
+        ("store", "DIR", "where runs are kept (default: .ablation in the rootdir)"),
+    ):
+        group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
+        parser.addini(f"ablation_{name}", text, default=None)
+    text = "train anew what this session needs"
+    group.addoption("--ablation-refresh", action="store_true", default=False, help=text)
+    parser.addini("ablation_refresh", text, type="bool", default=False)
+
+
+def data(config: pytest.Config) -> str:
+    """Return where images come from: "auto", "cifar10", "shapes10" or a path.
+
+    "auto" on the command line leaves the choice to the ini file, where it makes one.
+    """
+    given = config.getoption("ablation_data") or "auto"
+    choice = given if given != "auto" else config.getini("ablation_data") or "auto"
+    if choice in SOURCES:
+        return choice
+    return str(_beside(config, choice, from_ini=given == "auto"))
+
+
+def profile(config: pytest.Config) -> str:
+    """Return how large to train: "auto", "full", "quick" or "smoke"."""
+    name = _option(config, "profile") or "auto"
+    if name not in PROFILES:
+        raise pytest.UsageError(
+            f"--ablation-profile={name}: the profiles are {', '.join(PROFILES)}."
+        )
+    return name
+
+
+def seeds(config: pytest.Config) -> tuple[int, int]:
+    """Return the least and the most seeds an arm."""
+    text = _option(config, "seeds") or "2:5"
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most:
+        raise pytest.UsageError(
+            f"--ablation-seeds={text}: write MIN:MAX or N, whole numbers from 1, MIN ≤ MAX."
+        )
+    return least, most
+
+
+def store(config: pytest.Config) -> Path:
+    """Return the folder where runs are kept."""
+    given = config.getoption("ablation_store")
+    folder = given or config.getini("ablation_store")
+    return _beside(config, folder, from_ini=not given) if folder else config.rootpath / ".ablation"
+
+
+def refresh(config: pytest.Config) -> bool:
+    """Tell whether runs from before this session are left aside."""
+    return bool(config.getoption("ablation_refresh") or config.getini("ablation_refresh"))
+
+
+def _option(config: pytest.Config, name: str) -> str:
+    return config.getoption(f"ablation_{name}") or config.getini(f"ablation_{name}") or ""
+
+
+def _beside(config: pytest.Config, path: str, *, from_ini: bool) -> Path:
+    """Return a path as it was meant: beside the ini file, or where pytest was called."""
+    folder = config.invocation_params.dir
+    if from_ini:
+        folder = config.inipath.parent if config.inipath else config.rootpath
+    return folder / Path(path).expanduser()
