@@ -128,7 +128,11 @@ class Quantity:
         return self.mean
 
     def __repr__(self) -> str:
-        return f"{said(self.mean, self.measure.unit, self.form)} ({self.name})"
+        # A traceback or a debugger asks for this: it must never start a training.
+        return f"<{self.name}>"
+
+    def __str__(self) -> str:
+        return said(self.mean, self.measure.unit, self.form)
 
     def explained(self) -> list[str]:
         """Return what the comparison rests on, a line an arm, for a failed assertion."""

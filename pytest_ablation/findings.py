@@ -24,7 +24,7 @@ class Entry:
 
     Attributes:
         test: The test's node id.
-        outcome: "passed", "failed", "undecided", "skipped" or "error".
+        outcome: "passed", "failed", "undecided", "xfailed", "skipped" or "error".
         experiment: The experiment's name.
         ablation: What was edited, as a person would say it; empty where a test is of the baseline.
         changes: What the edit changed, a line a layer or setting.
@@ -123,7 +123,7 @@ class Row:
     @property
     def outcome(self) -> str:
         """The worst outcome among the tests about this arm."""
-        order = ("error", "failed", "undecided", "skipped", "passed")
+        order = ("error", "failed", "undecided", "xfailed", "skipped", "passed")
         return min((entry.outcome for entry in self.tests), key=order.index, default="")
 
 

@@ -94,7 +94,7 @@ def _one_line() -> Iterator[None]:
     try:
         yield
     except AblationError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 # ----------------------------------------------------------------------------------- fixtures
@@ -264,7 +264,10 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
     from pytest_ablation.training.device import sees_gpu
 
     study, data = _study(item.config), subject.arm.experiment.data
-    outcome = "undecided" if hasattr(report, "undecided") else report.outcome
+    outcome: str = report.outcome
+    for status, mark in (("undecided", "undecided"), ("xfailed", "wasxfail")):
+        if hasattr(report, mark) and outcome == "skipped":
+            outcome = status
     wants_sheet = item.config.getoption("htmlpath", None) and SHEET_SENT not in item.config.stash
     item.config.stash[SHEET_SENT] = True
     return entry_of(

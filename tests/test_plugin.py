@@ -121,6 +121,7 @@ def test_it(variant):
     result.stdout.fnmatch_lines([message])
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*plugin.py*")
+    result.stdout.no_fnmatch_line("*During handling*")
     assert not runs(suite)
 
 
@@ -205,6 +206,21 @@ def test_it(variant, baseline):
     result = suite.runpytest("--ablation-profile=smoke")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([message])
+
+
+def test_looking_at_a_quantity_does_not_train_it(suite: pytest.Pytester) -> None:
+    """A traceback or a debugger that shows a quantity starts no training; printing it does."""
+    write(
+        suite,
+        """
+def test_it(baseline):
+    from pathlib import Path
+    assert repr(baseline.accuracy) == "<baseline.accuracy>"
+    assert not Path(".ablation").exists()
+    assert str(baseline.accuracy).endswith(" %")
+""",
+    )
+    suite.runpytest("--ablation-profile=full", "--ablation-seeds=1").assert_outcomes(passed=1)
 
 
 def test_smoke_ends_undecided_where_something_trained_is_compared(suite: pytest.Pytester) -> None:
