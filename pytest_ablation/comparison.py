@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -106,17 +107,17 @@ class Quantity:
         return self._within(at_least=number)
 
     def __gt__(self, number: float) -> bool:
-        return self._within(at_least=math.nextafter(float(number), math.inf))
+        return self._within(at_least=_next(number, math.inf))
 
     def __le__(self, number: float) -> bool:
         return self._within(at_most=number)
 
     def __lt__(self, number: float) -> bool:
-        return self._within(at_most=math.nextafter(float(number), -math.inf))
+        return self._within(at_most=_next(number, -math.inf))
 
     def __eq__(self, other: object) -> bool:
-        if self._is_exact and isinstance(other, int | float):
-            return self._within(at_least=other, at_most=other)
+        if self._is_exact and isinstance(other, Real):
+            return self._within(at_least=float(other), at_most=float(other))
         raise AblationError(
             f"{self.name} == {other!r}: trained values are never equal for sure. Write a bound, "
             f"as {self.name} >= {other!r}, or both, as low <= {self.name} <= high."
@@ -137,9 +138,8 @@ class Quantity:
     def explained(self) -> list[str]:
         """Return what the comparison rests on, a line an arm, for a failed assertion."""
         verdict = self._decided(Bound())
-        lines = [_line(self.arm, self.measure)]
-        if self.baseline is not None and self.form != "value":
-            lines.append(_line(self.baseline, self.measure))
+        arms = [self.arm, *([self.baseline] if self.baseline and self.form != "value" else [])]
+        lines = [line for arm in arms for line in _values_of(arm, self.measure)]
         number = [
             said(self._point(each), self.measure.unit, self.form)
             for each in (verdict.change, verdict.low, verdict.high)
@@ -265,7 +265,7 @@ class Quantity:
     def _bound(self, number: float | None) -> float | None:
         if number is None:
             return None
-        if not isinstance(number, int | float) or math.isnan(number):
+        if not isinstance(number, Real) or math.isnan(number):
             raise AblationError(f"{self.name}: compare it with a number, not {number!r}.")
         if self.form != "ratio":
             return float(number)
@@ -348,7 +348,14 @@ class Trained:
         return Quantity(measure, self.arm, self.reference, self.compared.append)
 
 
-def _line(arm: Arm, measure: Measure) -> str:
-    known: list[Any] = [arm.params] if measure is measures.PARAMS else []
-    values = known or [measure.of(arm.run(seed)) for seed in range(arm.study.seeds[0])]
-    return f"{arm.description}: {', '.join(said(value, measure.unit) for value in values)}"
+def _next(number: float, towards: float) -> float:
+    """Return the number next to a bound that is not itself allowed."""
+    return math.nextafter(number, towards) if isinstance(number, Real) else number
+
+
+def _values_of(arm: Arm, measure: Measure) -> list[str]:
+    """Return a line with an arm's values, of what is trained; none where nothing is."""
+    exact = [float(arm.params)] if measure is measures.PARAMS else []
+    values = exact or [measure.of(run) for run in arm.known]
+    said_values = ", ".join(said(value, measure.unit) for value in values)
+    return [f"{arm.description}: {said_values}"] if values else []

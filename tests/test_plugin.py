@@ -189,6 +189,7 @@ def test_it(variant):
         ("baseline.accuracy.change >= 0", "*only a variant's quantities have a change*"),
         ("variant.metric('acuracy') >= 0", '*no metric "acuracy"*Did you mean "accuracy"?*'),
         ("variant.accuracy >= 'high'", "*compare it with a number, not 'high'*"),
+        ("variant.accuracy > 'high'", "*compare it with a number, not 'high'*"),
     ],
 )
 def test_a_wrong_comparison_says_what_to_write(
