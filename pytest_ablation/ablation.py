@@ -327,7 +327,7 @@ def _applied(
                 changed = blueprint.of(new) != blueprint.of(model)
                 model, layers = new, None
             else:
-                before = layers or surgery.layers_of(model)
+                before = surgery.layers_of(model) if layers is None else layers
                 layers, touched = step.edit(before)
                 changed = not surgery.same(before, layers)
             if not changed:

@@ -146,6 +146,7 @@ def test_an_ablation_says_itself_as_a_person_would() -> None:
         (replace("drop1", lambda old: "x"), "'x' is not a Keras layer"),
         (remove("classes"), "the network would give 8 in place of 2"),
         (remove("*"), "no layer would be left"),
+        (remove("*") + remove("drop1"), "no layer of that name"),
         (use(net), "nothing would change"),
     ],
 )  # fmt: skip
