@@ -6,19 +6,29 @@ A quantity becomes true or false when it is compared with a number; that is when
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Real
+from statistics import stdev
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_ablation import quantity as measures
-from pytest_ablation.errors import AblationError
+from pytest_ablation.claim import Asserted, Compared
+from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.experiment import Duet, Run
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.study import Arm
-from pytest_ablation.verdict import Bound, Outcome, Verdict, decide
+from pytest_ablation.verdict import (
+    Bound,
+    Outcome,
+    Verdict,
+    decide,
+    decide_median,
+    seeds_to_tell,
+    smallest_detectable,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,35 +36,6 @@ if TYPE_CHECKING:
 
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
     """The evidence for a verdict is not in: the test ends as undecided."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """One bound that a test asserted, and what became of it: a row of the findings.
-
-    Attributes:
-        quantity: What was compared.
-        unit: Its unit.
-        form: As a value, a change or a ratio.
-        at_least: The lower bound, where there is one.
-        at_most: The upper bound.
-        outcome: "holds", "violated" or "undecided".
-        value: The mean, change or ratio found.
-        low: Lower end of its interval.
-        high: Upper end.
-        seeds: Seeds looked at, in each arm.
-    """
-
-    quantity: str
-    unit: measures.Unit
-    form: Form
-    at_least: float | None
-    at_most: float | None
-    outcome: str
-    value: float
-    low: float
-    high: float
-    seeds: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +46,17 @@ class Quantity:
         measure: What is measured.
         arm: Of which arm.
         baseline: What a change or a ratio is relative to; None in the baseline itself.
-        record: Called with each comparison made.
+        asserted: The comparisons of the test it is compared in.
         form: How it is compared.
+        made: The comparisons of this very object.
     """
 
     measure: Measure
     arm: Arm
     baseline: Arm | None
-    record: Callable[[Compared], None]
+    asserted: Asserted
     form: Form = "value"
+    made: list[Compared] = field(default_factory=list, init=False)
 
     @property
     def name(self) -> str:
@@ -83,15 +66,22 @@ class Quantity:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """One value a seed; trains what is not trained yet."""
+        """One value a seed, of the seeds that the test has looked at; trains the least number."""
         if self._is_exact:
             return (float(self.arm.params),)
-        return tuple(self._of(self.arm, seed) for seed in range(self._seeds[0]))
+        return tuple(
+            self._of(self.arm, seed) for seed in range(_looked_at(self.arm, self.asserted))
+        )
 
     @property
     def mean(self) -> float:
         """The mean over the seeds; of a ratio, the ratio of geometric means."""
-        return self._point(self._decided(Bound()).change)
+        return self._point(self._estimate.change)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper limit of the mean, change or ratio, each at the error rate alpha."""
+        return self._point(self._estimate.low), self._point(self._estimate.high)
 
     @property
     def change(self) -> Quantity:
@@ -136,17 +126,19 @@ class Quantity:
         return said(self.mean, self.measure.unit, self.form)
 
     def explained(self) -> list[str]:
-        """Return what the comparison rests on, a line an arm, for a failed assertion."""
-        verdict = self._decided(Bound())
+        """Return what the comparison that failed rests on, for its assertion."""
+        compared = self.made[-1]
         arms = [self.arm, *([self.baseline] if self.baseline and self.form != "value" else [])]
-        lines = [line for arm in arms for line in _values_of(arm, self.measure)]
-        number = [
-            said(self._point(each), self.measure.unit, self.form)
-            for each in (verdict.change, verdict.low, verdict.high)
+        lines = [_values_of(arm, self.measure, compared.seeds) for arm in arms]
+        study = self.arm.study
+        over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
+        shared = "" if self._is_exact else f"{over} comparisons"
+        return [
+            *filter(None, lines),
+            f"{self.name}: {compared.evidence}",
+            *filter(None, [compared.reason]),
+            f"{compared.claim}: {compared.outcome}{shared}",
         ]
-        interval = "" if math.isinf(verdict.low) else f", 95 % interval {number[1]} … {number[2]}"
-        seeds = f"{verdict.seeds} seed{'s' if verdict.seeds > 1 else ''}"
-        return [*lines, f"{self.name}: {number[0]}{interval}; {seeds}"]
 
     # ------------------------------------------------------------------------------------------
 
@@ -155,8 +147,8 @@ class Quantity:
         return self.measure is measures.PARAMS
 
     @property
-    def _seeds(self) -> tuple[int, int]:
-        return self.arm.study.seeds
+    def _is_timed_in_turn(self) -> bool:
+        return self.form == "ratio" and self.measure is measures.TIME
 
     def _as(self, form: Form) -> Quantity:
         if self.baseline is None or self.form != "value":
@@ -171,11 +163,12 @@ class Quantity:
             return float(arm.params)
         run = arm.run(seed)
         value = self.measure.of(run)
-        if math.isnan(value):
+        if not math.isfinite(value):
             why = f": its training diverged in epoch {run.diverged}" if run.diverged else ""
             raise AblationError(
-                f"{self.name}: {self.measure.name} of {arm.description} is NaN with seed {seed}"
-                f"{why}. Compare a quantity that it still has, as accuracy."
+                f"{self.name}: {self.measure.name} of {arm.description} is "
+                f"{said(value, self.measure.unit)} with seed {seed}{why}. Compare a quantity that "
+                "it still has, as accuracy."
             )
         return value
 
@@ -193,74 +186,130 @@ class Quantity:
     def _point(self, scaled: float) -> float:
         return math.exp(scaled) if self.form == "ratio" else scaled
 
-    def _decided(self, bound: Bound) -> Verdict:
+    @property
+    def _estimate(self) -> Verdict:
+        count = _looked_at(self.arm, self.asserted)
+        return self._decided(Bound(), (count, count), 1)
+
+    def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
+        study = self.arm.study
         reference = self.baseline if self.form != "value" else None
         if self._is_exact:
             change = self._scaled(self.arm, 0) - (self._scaled(reference, 0) if reference else 0.0)
             outcome: Outcome = "holds" if bound.allows(change) else "violated"
-            return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=1)
-        if reference and self.form == "ratio" and self.measure is measures.TIME:
-            return self._timed(reference, bound)
+            return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
+        if reference and self._is_timed_in_turn:
+            return self._timed(reference, bound, comparisons)
         return decide(
             lambda seed: self._scaled(self.arm, seed),
-            lambda seed: self._scaled(reference, seed) if reference else 0.0,
+            (lambda seed: self._scaled(reference, seed)) if reference else None,
             bound,
-            seeds=self._seeds,
+            seeds=seeds,
+            alpha=study.alpha,
+            comparisons=comparisons,
+            noise=self._noise(seeds[0]),
         )
 
-    def _timed(self, reference: Arm, bound: Bound) -> Verdict:
+    def _noise(self, seeds: int) -> float:
+        """Return the floor that the test set's own noise puts under the deviation of a value."""
+        if self.measure not in (measures.ACCURACY, measures.GAP):
+            return 0.0
+        squares = []
+        for arm in filter(None, (self.arm, self.baseline if self.form != "value" else None)):
+            runs = [arm.run(seed) for seed in range(seeds)]
+            noise = measures.sampling_noise(runs, arm.tested)
+            scale = abs(self._of(arm, 0)) if self.form == "ratio" else 1.0
+            squares.append((noise / scale) ** 2 if scale else 0.0)
+        return math.sqrt(sum(squares) / len(squares))
+
+    def _timed(self, reference: Arm, bound: Bound, comparisons: int) -> Verdict:
         """Decide on the ratio of seconds a step, from steps in turn on this host."""
-
-        def outcome(duet: Duet) -> Outcome:
-            low, high = (math.log(end) if end > 0 else -math.inf for end in (duet.low, duet.high))
-            if bound.allows(low) and bound.allows(high):
-                return "holds"
-            beyond = (bound.at_most is not None and low > bound.at_most) or (
-                bound.at_least is not None and high < bound.at_least
-            )
-            return "violated" if beyond else "undecided"
-
         study = self.arm.study
-        duet = study.duet(self.arm, reference, settled=lambda duet: outcome(duet) != "undecided")
-        return Verdict(
-            outcome=outcome(duet),
-            change=math.log(duet.ratio),
-            low=math.log(duet.low) if duet.low > 0 else -math.inf,
-            high=math.log(duet.high),
-            seeds=1,
+
+        def verdict(duet: Duet) -> Verdict:
+            return decide_median(
+                duet.log_ratios,
+                bound,
+                alpha=study.alpha,
+                comparisons=comparisons,
+                margin=abs(math.log(duet.self_ratio)),
+            )
+
+        duet = study.duet(
+            self.arm, reference, settled=lambda duet: verdict(duet).outcome != "undecided"
+        )
+        decided = verdict(duet)
+        noisy = "" if decided.outcome != "undecided" else "noisy host, which does not settle: "
+        return replace(
+            decided,
+            seeds=0,
+            reason=f"{noisy}{len(duet.log_ratios)} pairs of steps by {duet.clock} time; by wall "
+            f"time {duet.wall_ratio:.2f}×, a network against itself {duet.self_ratio:.3f}×",
         )
 
     def _within(self, at_least: float | None = None, at_most: float | None = None) -> bool:
-        verdict = self._decided(Bound(at_least=self._bound(at_least), at_most=self._bound(at_most)))
-        outcome = verdict.outcome
-        if self.arm.study.profile.decides_nothing and not self._is_exact:
-            outcome = "undecided"
+        study = self.arm.study
+        bound = Bound(at_least=self._bound(at_least), at_most=self._bound(at_most))
+        if self.made and self.made[-1].outcome == "violated":
+            # In an assertion pytest evaluates all of low <= x <= high. Its first part has failed:
+            # the second neither trains anything nor ends the test as undecided.
+            return Bound(at_least=at_least, at_most=at_most).allows(
+                self.made[-1].low, self.made[-1].high
+            )
+        verdict = self._decided(bound, study.seeds, self.asserted.among(study.comparisons))
+        wiring_only = study.profile.decides_nothing and not self._is_exact
+        reason = f"the {study.profile.name} profile is too short to tell" if wiring_only else ""
         compared = Compared(
             quantity=self.measure.name,
             unit=self.measure.unit,
             form=self.form,
             at_least=at_least,
             at_most=at_most,
-            outcome=outcome,
+            outcome="undecided" if wiring_only else verdict.outcome,
             value=self._point(verdict.change),
             low=self._point(verdict.low),
             high=self._point(verdict.high),
             seeds=verdict.seeds,
+            confidence=1 - 2 * study.alpha,
+            p=math.nan if wiring_only else verdict.p,
+            needed=verdict.needed,
+            reason=reason or verdict.reason,
         )
-        self.record(compared)
-        if outcome == "undecided":
-            raise Undecided(f"{self.name}: {self._why(verdict)}")
-        return outcome == "holds"
+        self.made.append(compared)
+        self.asserted.made.append(compared)
+        if not wiring_only:
+            self._warn_of_a_tight(bound, compared)
+        if compared.outcome == "undecided":
+            # Of the wiring only: its numbers are none.
+            found = "" if wiring_only else f" {compared.evidence};"
+            owner = self.name.partition(".")[0]
+            raise Undecided(f"{owner}.{compared.claim}:{found} {compared.advice}")
+        return compared.outcome == "holds"
 
-    def _why(self, verdict: Verdict) -> str:
-        """Return why a comparison is undecided."""
-        profile = self.arm.study.profile
-        if profile.decides_nothing:
-            return f"the {profile.name} profile is too short to tell"
-        low, high = (
-            said(self._point(end), "seconds", "ratio") for end in (verdict.low, verdict.high)
+    def _warn_of_a_tight(self, bound: Bound, compared: Compared) -> None:
+        """Warn of a bound nearer to "no change" than the session's seeds can tell from it."""
+        study = self.arm.study
+        if self.form == "value" or self.baseline is None or compared.seeds < 2:
+            return
+        if compared.outcome != "undecided" and not bound.allows(0.0):
+            return
+        values = [self._scaled(self.baseline, seed) for seed in range(compared.seeds)]
+        deviation = max(stdev(values), self._noise(study.seeds[0]))
+        least = smallest_detectable(deviation, seeds=study.seeds, alpha=study.alpha)
+        margin = min(abs(edge) for edge in bound.edges)
+        if not 0 < margin < least:
+            return
+        needed = seeds_to_tell(
+            margin, deviation * math.sqrt(2), seeds=study.seeds, alpha=study.alpha
         )
-        return f"noisy host: between {low} and {high}, and the machine does not settle"
+        warnings.warn(
+            AblationWarning(
+                f"{compared.claim} is a tighter bound than {study.seeds[1]} seeds an arm can tell: "
+                f"they would probably detect {compared.said(self._point(least))}. This one takes "
+                f"{f'about {needed}' if needed else 'more than 200'} seeds."
+            ),
+            stacklevel=4,
+        )
 
     def _bound(self, number: float | None) -> float | None:
         if number is None:
@@ -279,12 +328,12 @@ class Trained:
     Attributes:
         arm: What is trained.
         reference: The baseline's arm, where this is a variant.
-        compared: The comparisons made so far.
+        asserted: The comparisons of the test.
     """
 
     arm: Arm
     reference: Arm | None = None
-    compared: list[Compared] = field(default_factory=list)
+    asserted: Asserted = field(default_factory=Asserted)
 
     @property
     def accuracy(self) -> Quantity:
@@ -322,8 +371,8 @@ class Trained:
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """The runs, one a seed."""
-        return tuple(self.arm.run(seed) for seed in range(self.arm.study.seeds[0]))
+        """The runs, one a seed, of the seeds that the test has looked at."""
+        return tuple(self.arm.run(seed) for seed in range(_looked_at(self.arm, self.asserted)))
 
     @property
     def history(self) -> pd.DataFrame:
@@ -345,7 +394,12 @@ class Trained:
         return f"<{self.arm.description}>"
 
     def _quantity(self, measure: Measure) -> Quantity:
-        return Quantity(measure, self.arm, self.reference, self.compared.append)
+        return Quantity(measure, self.arm, self.reference, self.asserted)
+
+
+def _looked_at(arm: Arm, asserted: Asserted) -> int:
+    """Return how many seeds a test has looked at: the least number, or what a comparison took."""
+    return max(arm.study.seeds[0], *(compared.seeds for compared in asserted.made), 0)
 
 
 def _next(number: float, towards: float) -> float:
@@ -353,9 +407,10 @@ def _next(number: float, towards: float) -> float:
     return math.nextafter(number, towards) if isinstance(number, Real) else number
 
 
-def _values_of(arm: Arm, measure: Measure) -> list[str]:
-    """Return a line with an arm's values, of what is trained; none where nothing is."""
+def _values_of(arm: Arm, measure: Measure, seeds: int) -> str:
+    """Return a line with an arm's values, of the seeds looked at; none where nothing is."""
     exact = [float(arm.params)] if measure is measures.PARAMS else []
-    values = exact or [measure.of(run) for run in arm.known]
-    said_values = ", ".join(said(value, measure.unit) for value in values)
-    return [f"{arm.description}: {said_values}"] if values else []
+    values = exact or [measure.of(run) for run in arm.known[:seeds]]
+    return (
+        f"{arm.description}: {', '.join(said(v, measure.unit) for v in values)}" if values else ""
+    )

@@ -14,6 +14,10 @@ class DataError(AblationError):
     """Images or labels that cannot be read, or are not what they are said to be."""
 
 
+class AblationWarning(UserWarning):
+    """The study is not all that was asked for, or cannot tell what is asked of it."""
+
+
 def did_you_mean(asked: str, known: Iterable[str]) -> str:
     """Return `` Did you mean "x"?`` for the known word closest to the one asked, else nothing."""
     close = difflib.get_close_matches(asked, list(known), n=1)

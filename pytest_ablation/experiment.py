@@ -232,17 +232,22 @@ class Duet:
     """What timing two networks' training steps in turn gave, on the host it was measured on.
 
     Attributes:
-        ratio: Median ratio of seconds a step, variant over baseline.
-        low: Lower end of its interval; 0 where there are too few pairs for one.
-        high: Upper end; infinite likewise.
-        pairs: Pairs of steps.
+        log_ratios: Logarithm of the ratio of seconds a step, variant over baseline, one a pair of
+            adjacent steps, by the clock that decides.
+        clock: "CPU", the processor's seconds in all threads, which other processes hardly change;
+            "wall" where a GPU does the work.
+        wall_ratio: Median ratio by wall time, whichever clock decides.
+        self_ratio: Median ratio of a step to the next one of the same network: 1 but for what the
+            measurement adds by itself.
+        host: The machine.
         seconds: How long the measurement took.
     """
 
-    ratio: float
-    low: float
-    high: float
-    pairs: int
+    log_ratios: tuple[float, ...]
+    clock: str
+    wall_ratio: float
+    self_ratio: float
+    host: str
     seconds: float
 
 

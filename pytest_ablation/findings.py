@@ -9,13 +9,26 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from statistics import fmean
-from typing import Any
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
 
-from pytest_ablation.comparison import Compared, Trained
+from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Run, Trial
-from pytest_ablation.quantity import ACCURACY, GAP, MINUS, TIME, TRAIN_ACCURACY, WALL
+from pytest_ablation.quantity import (
+    ACCURACY,
+    GAP,
+    MINUS,
+    TIME,
+    TRAIN_ACCURACY,
+    WALL,
+    said,
+    sampling_noise,
+)
+from pytest_ablation.verdict import Bound, adjusted, decide, smallest_detectable
+
+if TYPE_CHECKING:
+    from pytest_ablation.comparison import Trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +47,8 @@ class Entry:
         baseline: The baseline's runs so far.
         variant: The variant's runs so far; empty where a test is of the baseline.
         compared: The comparisons made.
-        facts: Of the session: data, source, stand_in, profile, seeds, backend, trained, reused.
+        facts: Of the session: data, source, stand_in, profile, seeds, alpha, tested (examples),
+            backend, trained, reused.
         sample: A PNG with a row of images a class, in base64; empty but in one entry a process.
         classes: The names of the classes.
     """
@@ -87,6 +101,8 @@ class Row:
         runs: The arm's runs, one a seed.
         accuracy: Test accuracy, a fraction.
         change: Of the test accuracy against the baseline's, a fraction.
+        change_low: Lower limit of the change, at the session's error rate.
+        change_high: Upper limit.
         train_accuracy: Training accuracy in inference mode, a fraction.
         gap: Training accuracy less test accuracy, a fraction.
         gap_change: Against the baseline's gap, a fraction.
@@ -105,6 +121,8 @@ class Row:
     runs: tuple[Run, ...]
     accuracy: float
     change: float
+    change_low: float
+    change_high: float
     train_accuracy: float
     gap: float
     gap_change: float
@@ -125,6 +143,25 @@ class Row:
         """The worst outcome among the tests about this arm."""
         order = ("error", "failed", "undecided", "xfailed", "skipped", "passed")
         return min((entry.outcome for entry in self.tests), key=order.index, default="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placebo:
+    """What a baseline's own seeds say of what a session can tell: of test accuracy, as fractions.
+
+    Attributes:
+        seeds: The baseline's seeds.
+        deviation: Standard deviation between them.
+        floor: What that is at least, since the test set is a sample.
+        detectable: The smallest change that the most seeds would probably (80 %) detect.
+        most_seeds: How many those are.
+    """
+
+    seeds: int
+    deviation: float
+    floor: float
+    detectable: float
+    most_seeds: int
 
 
 @dataclass(eq=False)
@@ -154,6 +191,39 @@ class Findings:
             "trained": len(fresh & set(runs)),
             "reused": len(set(runs) - fresh),
         }
+
+    def claims(self) -> list[tuple[Entry, Compared, float]]:
+        """Return every claim with its test, and its p-value adjusted for the number of claims.
+
+        The adjusted value is NaN where there is none to adjust, as of what is exact.
+        """
+        claims = [(entry, each) for entry in self.entries.values() for each in entry.compared]
+        tested = [place for place, (_, each) in enumerate(claims) if not math.isnan(each.p)]
+        values = dict(zip(tested, adjusted([claims[place][1].p for place in tested]), strict=True))
+        return [(*claim, values.get(place, math.nan)) for place, claim in enumerate(claims)]
+
+    def placebo(self, experiment: str) -> Placebo | None:
+        """Return what an experiment's baseline says of the session; None with under two seeds."""
+        own = [entry for entry in self.entries.values() if entry.experiment == experiment]
+        runs = max((entry.baseline for entry in own), key=len, default=())
+        if len(runs) < 2 or own[0].facts["decides_nothing"]:
+            return None
+        facts = own[0].facts
+        floor = sampling_noise(runs, facts["tested"])
+        try:
+            deviation = stdev(ACCURACY.of(run) for run in runs)
+        except AblationError:
+            return None
+        seeds = facts["seeds"][0], facts["seeds"][1]
+        return Placebo(
+            seeds=len(runs),
+            deviation=deviation,
+            floor=floor,
+            detectable=smallest_detectable(
+                max(deviation, floor), seeds=seeds, alpha=facts["alpha"]
+            ),
+            most_seeds=seeds[1],
+        )
 
     def rows(self) -> list[Row]:
         """Return the table: for each experiment its baseline, then its variants as they came."""
@@ -199,7 +269,7 @@ def entry_of(
         baseline_params=reference.params,
         baseline=reference.known,
         variant=arm.known if subject.reference else (),
-        compared=tuple(subject.compared),
+        compared=tuple(subject.asserted.made),
         facts=facts,
         sample=sample,
         classes=arm.experiment.data.classes,
@@ -236,9 +306,12 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         for each in entry.compared
         if (each.quantity, each.form) == (TIME.name, "ratio")
     ]
+    low, high = _limits(runs, base, reference.facts) if arm else (math.nan, math.nan)
     numbers: dict[str, Any] = {
         "accuracy": mean(runs, ACCURACY.of),
         "change": mean(runs, ACCURACY.of) - mean(base, ACCURACY.of),
+        "change_low": low,
+        "change_high": high,
         "train_accuracy": mean(runs, TRAIN_ACCURACY.of),
         "gap": mean(runs, GAP.of),
         "gap_change": mean(runs, GAP.of) - mean(base, GAP.of),
@@ -259,6 +332,29 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
     )
 
 
+def _limits(
+    runs: tuple[Run, ...], base: tuple[Run, ...], facts: Mapping[str, Any]
+) -> tuple[float, float]:
+    """Return the limits of the change of accuracy, over the seeds that both arms have."""
+    seeds = min(len(runs), len(base))
+    try:
+        values = [[ACCURACY.of(run) for run in arm[:seeds]] for arm in (runs, base)]
+    except AblationError:
+        return math.nan, math.nan
+    if seeds < 2:
+        return math.nan, math.nan
+    noise = math.hypot(*(sampling_noise(arm[:seeds], facts["tested"]) for arm in (runs, base)))
+    verdict = decide(
+        values[0].__getitem__,
+        values[1].__getitem__,
+        Bound(),
+        seeds=(seeds, seeds),
+        alpha=facts["alpha"],
+        noise=noise / math.sqrt(2),
+    )
+    return verdict.low, verdict.high
+
+
 def _sentence(arm: str, row: Mapping[str, Any], classes: int, decides: bool) -> str:
     """Return the finding in a sentence, of the means over the seeds."""
     if math.isnan(row["accuracy"]):
@@ -275,11 +371,12 @@ def _sentence(arm: str, row: Mapping[str, Any], classes: int, decides: bool) -> 
             " The training diverged." if row["diverged"] else ""
         )
     points = 100 * row["change"]
-    if abs(points) < 0.5:
-        said = "Costs no accuracy"
+    if row["change_low"] <= 0 <= row["change_high"]:
+        by = said(row["change"], "fraction", "change")
+        change = f"No clear change in accuracy ({by})"
     else:
-        said = f"{'Costs' if points < 0 else 'Gains'} {abs(points):.1f} points of accuracy"
-    parts = [said]
+        change = f"{'Costs' if points < 0 else 'Gains'} {abs(points):.1f} points of accuracy"
+    parts = [change]
     if abs(row["gap_change"]) >= 0.05:
         wider = "widens" if row["gap_change"] > 0 else "narrows"
         parts.append(f"{wider} the gap by {abs(100 * row['gap_change']):.0f} points")

@@ -18,13 +18,17 @@ def add(parser: pytest.Parser) -> None:
         ("data", "WHERE", "auto, cifar10, shapes10, or a PATH to CIFAR-10 (default: auto)"),
         ("profile", "NAME", f"how large to train: {', '.join(PROFILES)} (default: auto)"),
         ("seeds", "MIN:MAX", "seeds an arm, MIN:MAX or N (default: 2:5)"),
+        ("alpha", "A", "error rate of a verdict, between 0 and 0.5 (default: 0.05)"),
         ("store", "DIR", "where runs are kept (default: .ablation in the rootdir)"),
     ):
         group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"ablation_{name}", text, default=None)
-    text = "train anew what this session needs"
-    group.addoption("--ablation-refresh", action="store_true", default=False, help=text)
-    parser.addini("ablation_refresh", text, type="bool", default=False)
+    for name, text in (
+        ("strict", "an undecided test fails"),
+        ("refresh", "train anew what this session needs"),
+    ):
+        group.addoption(f"--ablation-{name}", action="store_true", default=False, help=text)
+        parser.addini(f"ablation_{name}", text, type="bool", default=False)
 
 
 def data(config: pytest.Config) -> str:
@@ -61,6 +65,21 @@ def seeds(config: pytest.Config) -> tuple[int, int]:
     return least, most
 
 
+def alpha(config: pytest.Config) -> float:
+    """Return the error rate of a verdict."""
+    text = _option(config, "alpha") or "0.05"
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 0.5:
+        raise pytest.UsageError(
+            f"--ablation-alpha={text}: write how often a verdict may be wrong, as 0.05; "
+            "above 0 and below 0.5."
+        )
+    return rate
+
+
 def store(config: pytest.Config) -> Path:
     """Return the folder where runs are kept."""
     given = config.getoption("ablation_store")
@@ -68,9 +87,18 @@ def store(config: pytest.Config) -> Path:
     return _beside(config, folder, from_ini=not given) if folder else config.rootpath / ".ablation"
 
 
+def strict(config: pytest.Config) -> bool:
+    """Tell whether an undecided test fails."""
+    return _switched_on(config, "strict")
+
+
 def refresh(config: pytest.Config) -> bool:
     """Tell whether runs from before this session are left aside."""
-    return bool(config.getoption("ablation_refresh") or config.getini("ablation_refresh"))
+    return _switched_on(config, "refresh")
+
+
+def _switched_on(config: pytest.Config, name: str) -> bool:
+    return bool(config.getoption(f"ablation_{name}") or config.getini(f"ablation_{name}"))
 
 
 def _option(config: pytest.Config, name: str) -> str:

@@ -6,6 +6,7 @@ imported where it is used.
 
 from __future__ import annotations
 
+import dis
 import re
 import sys
 import warnings
@@ -17,10 +18,11 @@ import pytest
 
 from pytest_ablation import options
 from pytest_ablation.ablation import Ablation
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.experiment import Dataset, Experiment
 
 if TYPE_CHECKING:
+    from pytest_ablation.claim import Asserted
     from pytest_ablation.comparison import Trained
     from pytest_ablation.findings import Entry, Findings, Row
     from pytest_ablation.study import Study
@@ -28,15 +30,12 @@ if TYPE_CHECKING:
 STUDY = pytest.StashKey["Study"]()
 DATA = pytest.StashKey[Dataset]()
 TRAINED = pytest.StashKey["Trained"]()
+ASSERTED = pytest.StashKey["Asserted"]()
 SHEET_SENT = pytest.StashKey[bool]()
 SEEN = pytest.StashKey[dict[int, Experiment]]()
 
 # Curves take 30 ms and 10 kB a test; a page of thousands would not open.
 MOST_WITH_CURVES = 100
-
-
-class AblationWarning(pytest.PytestWarning):
-    """The study is not all that was asked for."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,13 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     options.profile(config)
     options.seeds(config)
+    options.alpha(config)
     config.pluginmanager.register(Reporting(config), "ablation-reporting")
 
 
 # ---------------------------------------------------------------------------------- the study
 
 
-def _study(config: pytest.Config) -> Study:
+def _study(session: pytest.Session) -> Study:
+    config = session.config
     if STUDY not in config.stash:
         from pytest_ablation.report.progress import shown
         from pytest_ablation.store import Store
@@ -75,9 +76,22 @@ def _study(config: pytest.Config) -> Study:
             profile=PROFILES[profile],
             asked_seeds=options.seeds(config),
             refresh=options.refresh(config),
+            alpha=options.alpha(config),
+            comparisons=sum(map(_comparisons, filter(_is_of_an_arm, session.items))),
             training=lambda name: shown(name, reporter, capture),
         )
     return config.stash[STUDY]
+
+
+def _is_of_an_arm(item: pytest.Item) -> bool:
+    return not {"variant", "baseline"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _comparisons(item: pytest.Item) -> int:
+    """Return how many comparisons a test's own code shows, at least one."""
+    code = getattr(getattr(item, "function", None), "__code__", None)
+    shown = dis.get_instructions(code) if code else ()
+    return max(1, sum(instruction.opname == "COMPARE_OP" for instruction in shown))
 
 
 def _data(config: pytest.Config) -> Dataset:
@@ -127,11 +141,11 @@ def baseline(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 
     with _one_line():
         _checked(experiment)
-        study = _study(request.config)
+        study = _study(request.session)
         _look_ahead(request, experiment, study)
-        arm = study.baseline(experiment)
-    subject = request.node.stash.setdefault(TRAINED, Trained(arm))
-    return Trained(arm, compared=subject.compared)
+        trained = Trained(study.baseline(experiment), asserted=_asserted(request.node))
+    request.node.stash.setdefault(TRAINED, trained)
+    return trained
 
 
 @pytest.fixture
@@ -141,13 +155,25 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 
     with _one_line():
         _checked(experiment)
-        study = _study(request.config)
+        study = _study(request.session)
         _look_ahead(request, experiment, study)
         arm = study.variant(experiment, _ablation(request.node))
-        before = request.node.stash.get(TRAINED, None)
-        subject = Trained(arm, study.baseline(experiment), before.compared if before else [])
-    request.node.stash[TRAINED] = subject
-    return subject
+        trained = Trained(arm, study.baseline(experiment), _asserted(request.node))
+    request.node.stash[TRAINED] = trained
+    return trained
+
+
+def _asserted(item: pytest.Item) -> Asserted:
+    from pytest_ablation.claim import Asserted
+
+    return item.stash.setdefault(ASSERTED, Asserted(expected=_comparisons(item)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget what a test compared before, where another plugin runs it again."""
+    if TRAINED in item.stash:
+        del item.stash[TRAINED], item.stash[ASSERTED]
 
 
 def _checked(experiment: object) -> None:
@@ -225,8 +251,7 @@ def pytest_report_collectionfinish(
 ) -> list[str] | None:
     """Say, before anything runs, which images are studied; refuse those that cannot be read."""
     wanted = any(
-        "cifar10" in names and not {"variant", "baseline"}.isdisjoint(names)
-        for names in (getattr(item, "fixturenames", ()) for item in items)
+        _is_of_an_arm(item) and "cifar10" in getattr(item, "fixturenames", ()) for item in items
     )
     if not wanted or config.option.collectonly:
         return None
@@ -252,8 +277,12 @@ def pytest_runtest_makereport(
 
     if call.excinfo is not None and isinstance(call.excinfo.value, Undecided):
         path, line, _ = item.location
-        report.longrepr = (str(path), (line or 0) + 1, f"undecided: {call.excinfo.value.msg}")
-        report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
+        said = f"undecided: {call.excinfo.value.msg}"
+        if options.strict(item.config):
+            report.outcome, report.longrepr = "failed", said
+        else:
+            report.longrepr = (str(path), (line or 0) + 1, said)
+            report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
     report.ablation = _entry(item, subject, report).as_plain()  # type: ignore[attr-defined] # as above
     return report
 
@@ -263,7 +292,7 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
     from pytest_ablation.report.images import sheet
     from pytest_ablation.training.device import sees_gpu
 
-    study, data = _study(item.config), subject.arm.experiment.data
+    study, data = _study(item.session), subject.arm.experiment.data
     outcome: str = report.outcome
     for status, mark in (("undecided", "undecided"), ("xfailed", "wasxfail")):
         if hasattr(report, mark) and outcome == "skipped":
@@ -280,7 +309,9 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
             "stand_in": data.stand_in,
             "profile": study.profile.name,
             "decides_nothing": study.profile.decides_nothing,
-            "seeds": str(study.seeds[0]),
+            "seeds": study.seeds,
+            "alpha": study.alpha,
+            "tested": subject.arm.tested,
             "device": "GPU" if sees_gpu() else "CPU",
             "backend": subject.arm.backend,
             "trained": study.trained,
@@ -363,6 +394,8 @@ class Reporting:
         from pytest_ablation.report import html
 
         entry = _entry_of(report)
+        if getattr(report, "undecided", False):
+            cells[0] = html.UNDECIDED_CELL
         cells[2:2] = html.row_cells(entry, _row(entry) if entry else None)
 
     @pytest.hookimpl(optionalhook=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
 from typing import Literal
 
 from pytest_ablation.errors import AblationError, did_you_mean
@@ -53,6 +56,28 @@ GAP = Measure("gap", "fraction", lambda run: TRAIN_ACCURACY.of(run) - ACCURACY.o
 TIME = Measure("time", "seconds", lambda run: run.seconds_per_step)
 WALL = Measure("wall", "seconds", lambda run: run.wall)
 PARAMS = Measure("params", "count", lambda run: float(run.params))
+
+
+def sampling_noise(runs: Sequence[Run], examples: int) -> float:
+    """Return the least standard deviation that an arm's test accuracy has, as a fraction.
+
+    Two trainings that differ in the seed classify a share d of the test examples differently.
+    Were each example's difference a chance of its own, one accuracy would vary by √(d / 2n); that
+    trainings also differ as a whole only adds to it. Of a single run it is the binomial √(pq / n).
+
+    Args:
+        runs: The arm's runs, one a seed.
+        examples: Test examples.
+
+    Returns:
+        The deviation; 0 where the runs do not say which examples they got right.
+    """
+    correct = [int.from_bytes(base64.b64decode(run.correct)) for run in runs if run.correct]
+    if len(correct) > 1:
+        differing = fmean((a ^ b).bit_count() for a, b in combinations(correct, 2)) / examples
+        return math.sqrt(differing / 2 / examples)
+    share = correct[0].bit_count() / examples if correct else 0.0
+    return math.sqrt(share * (1 - share) / examples)
 
 
 def said(value: float, unit: Unit, form: Form = "value") -> str:

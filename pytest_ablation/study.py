@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pkgutil
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,6 +78,8 @@ class Study:
         store: Where runs are kept.
         profile: How large to train.
         asked_seeds: Least and most seeds an arm, as the user has them.
+        alpha: Error rate of a verdict.
+        comparisons: Comparisons that the session's tests make, as far as their code shows.
         refresh: Whether runs from before this session count.
         training: A context in which a trial is trained: given what to call it, it gives the
             function that is told the progress.
@@ -91,6 +91,8 @@ class Study:
     asked_seeds: tuple[int, int]
     refresh: bool
     training: Callable[[str], Any]
+    alpha: float = 0.05
+    comparisons: int = 1
     trained: list[str] = field(default_factory=list)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
@@ -149,15 +151,15 @@ class Study:
         """Return the variant's time a step over the baseline's, measured side by side.
 
         A ratio measured on this host before stands where it settles the question, or was measured
-        at full length.
+        at full length. Of processes that share the store, one measures at a time.
         """
+        from pytest_ablation.training.device import host
         from pytest_ablation.training.duet import SECONDS, duet
 
         arms = [(arm.trial(0), self.reduced(arm.experiment.data)) for arm in (variant, baseline)]
-        host = f"{platform.node()}/{platform.machine()}/{os.cpu_count()}"
-        names = "/".join([host, *(trial.fingerprint for trial, _ in arms)])
+        names = "/".join([host(), *(trial.fingerprint for trial, _ in arms)])
         key = hashlib.sha256(names.encode()).hexdigest()
-        with self.store.lock(key):
+        with self.store.lock("duets"):
             kept = self._duets.get(key)
             kept = kept or self.store.load_duet(key, self._started if self.refresh else 0.0)
             if kept is None or not (settled(kept) or kept.seconds >= SECONDS):
@@ -208,6 +210,11 @@ class Arm:
     def params(self) -> int:
         """Parameters of the network."""
         return int(self.model.count_params())
+
+    @property
+    def tested(self) -> int:
+        """Test examples at the profile's size."""
+        return len(self.study.reduced(self.experiment.data).y_test)
 
     @cached_property
     def _plain(self) -> Trial:

@@ -33,9 +33,9 @@ def test_baseline_and_variant_are_trained_compared_and_kept(suite: pytest.Pytest
         """
 @pytest.mark.ablation(remove("drop*"))
 def test_variant(variant, baseline):
-    assert -1 <= variant.accuracy.change <= 1
+    assert -1 <= variant.accuracy.change.mean <= 1
     assert variant.params.ratio <= 1
-    assert baseline.accuracy >= 0
+    assert 0 <= baseline.accuracy.mean <= 1
 
 def test_baseline(baseline):
     assert baseline.accuracy.mean == sum(baseline.accuracy.values) / 2
@@ -176,9 +176,11 @@ def test_it(variant):
     result = suite.runpytest("--ablation-profile=full")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
+        "*assert 2 <= variant.accuracy.change",
         "*remove drop* (drop1, drop2): *.* %, *.* %",
         "*baseline: *.* %, *.* %",
-        "*variant.accuracy.change: * points, 95 % interval * points … * points; 2 seeds",
+        "*variant.accuracy.change: * points, 90 % interval * points … * points, * seeds an arm",
+        "*accuracy.change ≥ +200.0 points: violated with an error of 5 % over the session's 2 *",
     ])  # fmt: skip
 
 
@@ -224,6 +226,113 @@ def test_it(baseline):
     suite.runpytest("--ablation-profile=full", "--ablation-seeds=1").assert_outcomes(passed=1)
 
 
+UNDECIDED = """
+@pytest.mark.ablation(remove("drop1"))
+def test_doubtful(variant):
+    assert variant.accuracy.change >= 0.001
+    assert False, "an undecided test ends where it is undecided"
+
+def test_exact(baseline):
+    assert baseline.params == 938
+"""
+
+
+def test_undecided_is_a_status_of_its_own(suite: pytest.Pytester) -> None:
+    """No evidence is neither pass nor fail: a U, a count, a reason, and exit with 0."""
+    write(suite, UNDECIDED)
+    arguments = ("--ablation-profile=full", "--ablation-seeds=2:3", "--junitxml=out.xml", "-v")
+    result = suite.runpytest(*arguments)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(
+        [
+            "*test_doubtful UNDECIDED*",
+            "*AblationWarning: accuracy.change ≥ +0.1 points is a tighter bound than 3 seeds*",
+            "*The baseline's accuracy varies by * points from seed to seed (3 seeds; *",
+            "undecided: test_study.py::test_doubtful",
+            "  accuracy.change ≥ +0.1 points: * points, 90 % interval * points … *",
+            "*1 passed, 1 warning, 1 undecided*",
+        ]
+    )
+    assert "undecided: variant.accuracy.change ≥ +0.1 points: " in (
+        suite.path / "out.xml"
+    ).read_text(encoding="utf-8")
+    assert len(runs(suite)) == 6
+
+
+def test_strict_makes_undecided_fail(suite: pytest.Pytester) -> None:
+    """A gate that may not let doubt through says so, with the same reason."""
+    write(suite, UNDECIDED)
+    arguments = ("--ablation-profile=full", "--ablation-seeds=2", "--ablation-strict")
+    result = suite.runpytest(*arguments)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["undecided: variant.accuracy.change ≥ +0.1 points: *"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    again = suite.runpytest(*arguments, "--lf", "-x")
+    again.assert_outcomes(failed=1)
+    assert len(runs(suite)) == 4
+
+
+def test_a_rerun_is_no_second_chance(suite: pytest.Pytester) -> None:
+    """A plugin that runs a test again gets the same seeds, counted once, and the same verdict."""
+    write(suite, UNDECIDED)
+    arguments = ("--ablation-profile=full", "--ablation-seeds=2", "--ablation-strict")
+    result = suite.runpytest(*arguments, "--reruns=2")
+    result.stdout.fnmatch_lines(
+        ["1 ablation: 1 claim holds, 0 violated, 1 undecided.", "*2 rerun*"]
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    assert len(runs(suite)) == 4
+
+
+def test_undecided_reaches_the_controller(suite: pytest.Pytester) -> None:
+    """Under pytest-xdist an undecided test is undecided too."""
+    write(suite, UNDECIDED)
+    result = suite.runpytest_subprocess("-n2", "--ablation-profile=full", "--ablation-seeds=2")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*1 passed, 1 warning, 1 undecided*"])
+
+
+def test_a_chain_fails_where_it_first_fails(suite: pytest.Pytester) -> None:
+    """Of low <= x <= high a violated half is a failure, though the other half be undecided."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(configure("dense1", units=1_000))
+def test_it(variant):
+    found = variant.params.ratio
+    assert 100 <= found <= 200
+    assert variant.params.ratio <= 200
+
+def test_other(baseline):
+    assert 2 <= baseline.accuracy <= baseline.accuracy.mean
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2:5")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*assert 2 <= baseline.accuracy"])
+
+
+def test_a_quantity_has_its_interval(suite: pytest.Pytester) -> None:
+    """Numbers for a plot of one's own: the mean lies within its limits, also after a comparison."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove("drop1"))
+def test_it(variant):
+    low, high = variant.loss.ratio.interval
+    assert 0 < low < variant.loss.ratio.mean < high
+    assert len(variant.loss.values) == 2
+    try:
+        variant.loss.change >= 0
+    except pytest.skip.Exception:
+        pass
+    assert len(variant.loss.values) in (2, 3)
+""",
+    )
+    arguments = ("--ablation-profile=full", "--ablation-seeds=2:3")
+    suite.runpytest(*arguments).assert_outcomes(passed=1)
+
+
 def test_smoke_ends_undecided_where_something_trained_is_compared(suite: pytest.Pytester) -> None:
     """A wiring check is never a pass: undecided is a status of its own, and exits with 0."""
     write(
@@ -254,7 +363,7 @@ def test_it(variant):
     assert variant.accuracy.change <= 1
 """,
     )
-    result = suite.runpytest("--ablation-profile=full")
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2")
     result.stdout.fnmatch_lines(["*ablation findings*", "*baseline*", "*remove drop*"])
 
 
@@ -285,6 +394,7 @@ def test_two(baseline):
     [
         ("--ablation-seeds=5:2", "*--ablation-seeds=5:2: write MIN:MAX or N*"),
         ("--ablation-seeds=zero", "*--ablation-seeds=zero: write MIN:MAX or N*"),
+        ("--ablation-alpha=5", "*--ablation-alpha=5: write how often a verdict may be wrong*"),
         ("--ablation-profile=fast", "*the profiles are auto, full, quick, smoke*"),
     ],
 )
@@ -341,7 +451,7 @@ def test_workers_train_each_trial_once_and_report_together(suite: pytest.Pyteste
         """
 @pytest.mark.parametrize("variant", leave_one_out(net, layers.Dropout), indirect=True)
 def test_each(variant):
-    assert -1 <= variant.accuracy.change
+    assert -1 <= variant.accuracy.change.mean
 """,
     )
     result = suite.runpytest_subprocess("-n2", "--ablation-profile=full", "--ablation-seeds=1")

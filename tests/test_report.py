@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 
-from pytest_ablation.comparison import Compared
+from pytest_ablation.claim import Compared
 from pytest_ablation.experiment import Run
 from pytest_ablation.findings import Entry, Findings
 from pytest_ablation.report import figures, html, terminal
+from pytest_ablation.verdict import Outcome
 
 FACTS: dict[str, Any] = {
     "data": "CIFAR-10",
     "source": "as published",
     "stand_in": "",
     "profile": "quick",
-    "seeds": "2",
+    "seeds": (2, 5),
+    "alpha": 0.05,
+    "tested": 10_000,
     "backend": "tensorflow 2.21.0",
     "device": "CPU",
     "decides_nothing": False,
@@ -54,7 +57,7 @@ def runs(
     )
 
 
-def claim(outcome: str = "holds", **changes: Any) -> Compared:
+def claim(outcome: Outcome = "holds", **changes: Any) -> Compared:
     """Return a comparison of the change of accuracy."""
     compared = Compared(
         quantity="accuracy",
@@ -165,7 +168,12 @@ def test_the_page_says_what_was_studied(page: str) -> None:
     """Data, profile, seeds, backend and trainings are named: no number is read without them."""
     shown = text_of(page)
 
-    for fact in ("CIFAR-10 (as published)", "profile quick", "2 seeds", "2.21.0 on CPU"):
+    for fact in (
+        "CIFAR-10 (as published)",
+        "profile quick",
+        "2 to 5 seeds an arm",
+        "2.21.0 on CPU",
+    ):
         assert fact in shown
     assert "2 trainings done, 8 reused" in shown
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pytest_ablation.experiment import Run
-    from pytest_ablation.findings import Entry, Findings, Row
+    from pytest_ablation.findings import Entry, Findings, Placebo, Row
 
 MOST_DRAWN = 24
 MOST_LEADS = 3
+# pytest-html filters by the outcomes it knows: to it these are skipped; undecided.js mends that.
+UNDECIDED_CELL = '<td class="col-result undecided">Skipped</td>'
 
 
 # ----------------------------------------------------------------------------- the page's opening
@@ -40,6 +42,7 @@ class _Study:
         times: A figure.
         curves: A row and its figure each, of those that are drawn.
         left_out: How many rows are not drawn.
+        placebo: What its baseline says of what the session can tell.
         sample: A PNG in base64, of the first experiment only.
         classes: The names beside its rows.
     """
@@ -50,6 +53,7 @@ class _Study:
     times: str
     curves: tuple[tuple[Row, str], ...]
     left_out: int
+    placebo: Placebo | None
     sample: str
     classes: tuple[str, ...]
 
@@ -67,10 +71,15 @@ def page(findings: Findings) -> str:
     studies: list[_Study] = []
     for name in dict.fromkeys(row.experiment for row in rows):
         own = tuple(row for row in rows if row.experiment == name)
-        studies.append(_study(name, own, pictured if not studies else None))
+        placebo = findings.placebo(name)
+        studies.append(_study(name, own, placebo, pictured if not studies else None))
+    undecided = sum(entry.outcome == "undecided" for entry in entries)
     return _rendered(
         "page.html",
-        css=_css(),
+        css=_ours("style.css"),
+        script=_ours("undecided.js") if undecided else "",
+        undecided=undecided,
+        claims=findings.claims(),
         facts=findings.facts,
         said_facts=words.facts(findings.facts),
         headline=words.headline(rows),
@@ -85,7 +94,9 @@ def _leads(rows: Sequence[Row]) -> list[Row]:
     return sorted(telling, key=lambda row: -abs(row.change))[:MOST_LEADS]
 
 
-def _study(name: str, rows: tuple[Row, ...], pictured: Entry | None) -> _Study:
+def _study(
+    name: str, rows: tuple[Row, ...], placebo: Placebo | None, pictured: Entry | None
+) -> _Study:
     from pytest_ablation.report import figures
 
     runs = {row.arm: row.runs for row in rows}
@@ -105,6 +116,7 @@ def _study(name: str, rows: tuple[Row, ...], pictured: Entry | None) -> _Study:
             for row in drawn
         ),
         left_out=len(trained) - len(telling),
+        placebo=placebo,
         sample=pictured.sample if pictured else "",
         classes=pictured.classes if pictured else (),
     )
@@ -208,7 +220,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
     )
     shown = (
-        *(words.claim, words.found, words.interval, words.verdict),
+        *(words.verdict, words.placebo, words.p_value),
         *(words.fraction, words.points, words.ratio, words.seconds, words.count),
     )
     environment.filters |= {function.__name__: function for function in shown}
@@ -216,8 +228,8 @@ def _templates() -> Environment:
     return environment
 
 
-def _css() -> Markup:
+def _ours(name: str) -> Markup:
     from markupsafe import Markup
 
-    style = files("pytest_ablation.report").joinpath("style.css").read_text(encoding="utf-8")
-    return Markup(style)  # noqa: S704 # ours
+    text = files("pytest_ablation.report").joinpath(name).read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704 # not what users write

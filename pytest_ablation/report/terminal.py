@@ -47,6 +47,7 @@ def table(findings: Findings, *, width: int, color: bool) -> str:
         color: Whether the terminal shows colours.
     """
     from rich.console import Console
+    from rich.padding import Padding
     from rich.text import Text
 
     rows = findings.rows()
@@ -70,6 +71,15 @@ def table(findings: Findings, *, width: int, color: bool) -> str:
         console.print()
         for part in _parts(name, [row for row in rows if row.experiment == name], width):
             console.print(part)
+        if placebo := words.placebo(findings.placebo(name)):
+            console.print()
+            console.print(Text(placebo))
+    for entry, each, _ in findings.claims():
+        if each.outcome == "undecided" and not facts["decides_nothing"]:
+            console.print()
+            console.print(Text(f"undecided: {entry.test}", style="yellow"))
+            why = Text(f"{each.claim}: {each.evidence}; {each.advice}")
+            console.print(Padding(why, (0, 0, 0, INDENT)))
     console.print()
     console.print(Text(words.headline(rows), style="bold"))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

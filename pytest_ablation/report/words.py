@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_ablation.quantity import Form, Unit, said
 
 if TYPE_CHECKING:
-    from pytest_ablation.comparison import Compared
-    from pytest_ablation.findings import Row
+    from pytest_ablation.findings import Placebo, Row
 
 UNKNOWN = "–"
 VERDICTS = {"passed": "holds", "failed": "violated"}
@@ -37,7 +36,7 @@ def facts(of: Mapping[str, Any]) -> list[str]:
     return [
         f"{of['data']}{source}",
         f"profile {of['profile']}",
-        f"{of['seeds']} {'seed' if of['seeds'] == '1' else 'seeds'} an arm",
+        _seeds(*of["seeds"]),
         f"{of['backend']} on {of['device']}",
         f"{_counted(of['trained'], 'training')} done, {of['reused']} reused",
     ]
@@ -45,32 +44,32 @@ def facts(of: Mapping[str, Any]) -> list[str]:
 
 def verdict(row: Row) -> str:
     """Return "holds", "violated", "undecided", or how else the tests about an arm ended."""
-    violated = any(each.outcome == "violated" for entry in row.tests for each in entry.compared)
-    if row.outcome == "failed" and not violated:
-        return "failed"
+    outcomes = {each.outcome for entry in row.tests for each in entry.compared}
+    if row.outcome == "failed" and "violated" not in outcomes:
+        return "undecided" if "undecided" in outcomes else "failed"
     return VERDICTS.get(row.outcome, row.outcome)
 
 
-def claim(compared: Compared) -> str:
-    """Return what a test asserted: ``accuracy.change ≥ −12.0 points``."""
-    form = "" if compared.form == "value" else f".{compared.form}"
-    bounds = [("≥", compared.at_least), ("≤", compared.at_most)]
-    if compared.at_least == compared.at_most:
-        bounds = [("=", compared.at_least)]
-    limits = [f"{sign} {found(compared, limit)}" for sign, limit in bounds if limit is not None]
-    return f"{compared.quantity}{form} {' and '.join(limits)}"
+def placebo(of: Placebo | None) -> str:
+    """Return what a session can tell at all, in a sentence; empty where nothing is known of it."""
+    if of is None:
+        return ""
+    between, floor, least = (
+        said(value, "fraction", "change").lstrip("+")
+        for value in (of.deviation, of.floor, of.detectable)
+    )
+    return (
+        f"The baseline's accuracy varies by {between} from seed to seed ({of.seeds} seeds; by "
+        f"{floor} at least, with this test set). {of.most_seeds} seeds an arm would probably "
+        f"detect a change of {least}."
+    )
 
 
-def found(compared: Compared, number: float) -> str:
-    """Return a number in the unit of what was compared."""
-    return said(number, compared.unit, compared.form)
-
-
-def interval(compared: Compared) -> str:
-    """Return the interval of what was compared: ``−4.9 points … −2.3 points``."""
-    if not (math.isfinite(compared.low) or math.isfinite(compared.high)):
+def p_value(value: float) -> str:
+    """Return a p-value: ``0.012``, ``< 0.001``."""
+    if math.isnan(value):
         return UNKNOWN
-    return f"{found(compared, compared.low)} … {found(compared, compared.high)}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def fraction(value: float) -> str:
@@ -100,6 +99,12 @@ def count(value: float) -> str:
 
 def _said(value: float, unit: Unit, form: Form = "value") -> str:
     return UNKNOWN if math.isnan(value) else said(value, unit, form)
+
+
+def _seeds(least: int, most: int) -> str:
+    return (
+        f"{_counted(most, 'seed')} an arm" if least == most else f"{least} to {most} seeds an arm"
+    )
 
 
 def _counted(number: int, thing: str) -> str:

@@ -1,0 +1,110 @@
+"""A bound that a test asserted, and what became of it: plain data that the findings are made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from pytest_ablation.quantity import Form, Unit, said
+from pytest_ablation.verdict import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One bound that a test asserted, and what became of it: a row of the findings.
+
+    Attributes:
+        quantity: What was compared.
+        unit: Its unit.
+        form: As a value, a change or a ratio.
+        at_least: The lower bound, where there is one.
+        at_most: The upper bound.
+        outcome: "holds", "violated" or "undecided".
+        value: The mean, change or ratio found.
+        low: Lower end of its interval.
+        high: Upper end.
+        seeds: Seeds looked at, in each arm; 0 where none was needed.
+        confidence: Of the interval, as a fraction.
+        p: The smallest alpha with which the claim would hold; NaN of what is exact.
+        needed: Seeds an arm that would probably decide; None where decided, or where too many.
+        reason: What else is to be known of the verdict.
+    """
+
+    quantity: str
+    unit: Unit
+    form: Form
+    at_least: float | None
+    at_most: float | None
+    outcome: Outcome
+    value: float
+    low: float
+    high: float
+    seeds: int
+    confidence: float = 0.9
+    p: float = math.nan
+    needed: int | None = None
+    reason: str = ""
+
+    @property
+    def claim(self) -> str:
+        """What was asserted: ``accuracy.change ≥ −12.0 points``."""
+        form = "" if self.form == "value" else f".{self.form}"
+        bounds = [("≥", self.at_least), ("≤", self.at_most)]
+        if self.at_least == self.at_most:
+            bounds = [("=", self.at_least)]
+        limits = [f"{sign} {self.said(limit)}" for sign, limit in bounds if limit is not None]
+        return f"{self.quantity}{form} {' and '.join(limits)}"
+
+    @property
+    def interval(self) -> str:
+        """The interval: ``−4.9 points … −2.3 points``; empty where there is none."""
+        if self.low == self.high or not (math.isfinite(self.low) or math.isfinite(self.high)):
+            return ""
+        return f"{self.said(self.low)} … {self.said(self.high)}"
+
+    @property
+    def evidence(self) -> str:
+        """What the verdict rests on: ``−3.7 points, 90 % interval …, 3 seeds an arm``."""
+        parts = [self.said(self.value)]
+        if self.interval:
+            parts.append(f"{100 * self.confidence:g} % interval {self.interval}")
+        if self.seeds:
+            parts.append(f"{self.seeds} seed{'s' if self.seeds > 1 else ''} an arm")
+        return ", ".join(parts)
+
+    @property
+    def advice(self) -> str:
+        """What an undecided claim lacks, and what would probably decide it."""
+        if self.outcome != "undecided":
+            return ""
+        if self.reason:
+            return self.reason
+        if self.needed is None:
+            return "the change is too near the bound: more than 200 seeds an arm would be needed"
+        seeds = f"{self.needed} seeds an arm would probably decide"
+        return f"{seeds} (--ablation-seeds=2:{self.needed})"
+
+    def said(self, number: float) -> str:
+        """Return a number in the unit of what was compared."""
+        return said(number, self.unit, self.form)
+
+
+@dataclass(eq=False)
+class Asserted:
+    """The comparisons of one test.
+
+    Attributes:
+        made: Those made so far.
+        expected: How many the test's code shows.
+    """
+
+    made: list[Compared] = field(default_factory=list)
+    expected: int = 1
+
+    def among(self, comparisons: int) -> int:
+        """Return among how many the next comparison shares the session's error.
+
+        One that the code does not show, in a loop or a function called, takes half the share of
+        the one before it.
+        """
+        return comparisons << max(0, len(self.made) + 1 - self.expected)
