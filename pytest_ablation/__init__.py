@@ -11,13 +11,14 @@ from pytest_ablation.ablation import (
     train_with,
     use,
 )
-from pytest_ablation.errors import AblationError, DataError
+from pytest_ablation.errors import AblationError, AblationWarning, DataError
 from pytest_ablation.experiment import Dataset, Experiment, Recipe, Run, Trial
 from pytest_ablation.selectors import having
 
 __all__ = [
     "Ablation",
     "AblationError",
+    "AblationWarning",
     "DataError",
     "Dataset",
     "Experiment",

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PRECISION = 0.03  # of a ratio of times that is shown, whatever its bound
+
+
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
     """The evidence for a verdict is not in: the test ends as undecided."""
 
@@ -235,9 +238,11 @@ class Quantity:
                 margin=abs(math.log(duet.self_ratio)),
             )
 
-        duet = study.duet(
-            self.arm, reference, settled=lambda duet: verdict(duet).outcome != "undecided"
-        )
+        def settled(duet: Duet) -> bool:
+            known = verdict(duet)
+            return known.outcome != "undecided" and known.high - known.low <= 2 * PRECISION
+
+        duet = study.duet(self.arm, reference, settled=settled)
         decided = verdict(duet)
         noisy = "" if decided.outcome != "undecided" else "noisy host, which does not settle: "
         return replace(

@@ -334,7 +334,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     from pytest_ablation.comparison import Quantity
 
     for compared in (left, right):
-        if isinstance(compared, Quantity):
+        if isinstance(compared, Quantity) and compared.made:
             return [f"{_written(left)} {op} {_written(right)}", *compared.explained()]
     return None
 

@@ -80,6 +80,59 @@ document.title = JSON.stringify(found)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome")
 
 
+FILTERS = """<script>
+addEventListener("DOMContentLoaded", () => setTimeout(() => {
+  const all = (selector) => [...document.querySelectorAll(selector)]
+  const rows = () => all("tbody.results-table-row")
+    .filter((row) => getComputedStyle(row).display !== "none")
+    .map((row) => row.querySelector(".col-result").textContent)
+  const filters = all(".filters > span").filter((each) => getComputedStyle(each).display !== "none")
+  const found = {labels: filters.map((each) => each.textContent.trim()), at_first: rows()}
+  for (const name of ["undecided", "skipped"]) {
+    const box = document.querySelector(`[data-ablation-filter="${name}"]`)
+    box.click()
+    found[`without_${name}`] = rows()
+    box.click()
+  }
+  document.querySelector('th[data-column-type="testId"]').click()
+  setTimeout(() => { document.title = JSON.stringify({...found, sorted: rows()}) }, 50)
+}, 0))
+</script>"""
+
+
+def test_undecided_tests_have_a_filter_of_their_own(suite: pytest.Pytester) -> None:
+    """Who looks for what is open finds it: a count, a filter and a name that survive sorting."""
+    suite.makepyfile(
+        test_study="""
+import pytest
+from pytest_ablation import remove
+
+@pytest.mark.ablation(remove("drop1"))
+def test_a(variant):
+    assert variant.accuracy.change >= -1
+
+@pytest.mark.skip(reason="not today")
+def test_b():
+    pass
+
+def test_c(baseline):
+    assert baseline.params == 938
+"""
+    )
+    suite.runpytest_subprocess(
+        "--ablation-profile=smoke", "--html=report.html", "--self-contained-html"
+    ).assert_outcomes(passed=1, skipped=1)
+
+    found = looked_at(suite, FILTERS)
+
+    assert "1 Undecided," in found["labels"]
+    assert "1 Skipped," in found["labels"]
+    assert sorted(found["at_first"]) == ["Passed", "Skipped", "Undecided"]
+    assert sorted(found["without_undecided"]) == ["Passed", "Skipped"]
+    assert sorted(found["without_skipped"]) == ["Passed", "Undecided"]
+    assert sorted(found["sorted"]) == ["Passed", "Skipped", "Undecided"]
+
+
 def seen(pytester: pytest.Pytester, tests: list[str], entries: list[dict[str, Any]]) -> Any:
     """Return what a browser makes of the report of these tests, of which some are ablations."""
     pytester.makeconftest(FEED)
@@ -88,8 +141,13 @@ def seen(pytester: pytest.Pytester, tests: list[str], entries: list[dict[str, An
     pytester.runpytest_subprocess(
         "-p", "no:ablation", "--html=report.html", "--self-contained-html"
     ).assert_outcomes(passed=len(tests))
+    return looked_at(pytester, LOOK)
+
+
+def looked_at(pytester: pytest.Pytester, script: str) -> Any:
+    """Return what a script finds in the report, in a browser."""
     report = pytester.path / "report.html"
-    report.write_text(report.read_text(encoding="utf-8") + LOOK, encoding="utf-8")
+    report.write_text(report.read_text(encoding="utf-8") + script, encoding="utf-8")
     dom = subprocess.run(
         [str(BROWSER), *FLAGS, f"--user-data-dir={pytester.mkdir('profile')}", report.as_uri()],
         capture_output=True,

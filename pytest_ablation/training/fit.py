@@ -39,7 +39,6 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         stands.
     """
     started = time.perf_counter()
-    keep_freed_memory()
     recipe = recipes.deserialized(trial.recipe)
     assert recipe.steps_per_epoch is not None
     model = compiled(trial)
@@ -80,6 +79,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
 
 def compiled(trial: Trial) -> keras.Model:
     """Return the trial's network with its initial weights, ready to train."""
+    keep_freed_memory()
     recipe = recipes.deserialized(trial.recipe)
     model = blueprint.build(trial.model, trial.seed)
     model.compile(optimizer=recipe.optimizer, loss=recipe.loss, metrics=list(recipe.metrics))

@@ -1,0 +1,56 @@
+"""A bound that a test asserted, and what became of it."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_ablation.claim import Asserted, Compared
+from tests.test_report import claim
+
+
+def test_comparisons_that_the_code_shows_share_the_error_alike() -> None:
+    """Two asserts in a test count as two of the session's comparisons."""
+    asserted = Asserted(expected=2)
+    assert asserted.among(10) == 10
+    asserted.made.append(claim())
+    assert asserted.among(10) == 10
+
+
+def test_comparisons_in_a_loop_cannot_use_up_more_than_the_error() -> None:
+    """A test that compares a hundred times in a loop is not a hundred chances to be red."""
+    asserted = Asserted(expected=1)
+    shares = []
+    for _ in range(100):
+        shares.append(1 / asserted.among(10))
+        asserted.made.append(claim())
+    assert shares[:3] == [1 / 10, 1 / 20, 1 / 40]
+    assert sum(shares) <= 2 / 10
+
+
+def test_a_claim_is_said_with_its_evidence() -> None:
+    """A line of the report or of a failure has bound, value, interval and seeds."""
+    compared = claim(at_most=-0.01)
+    assert compared.claim == "accuracy.change ≥ −12.0 points and ≤ −1.0 points"
+    assert compared.evidence == (
+        "−3.6 points, 90 % interval −4.9 points … −2.3 points, 2 seeds an arm"
+    )
+    assert compared.advice == ""
+
+
+def test_an_undecided_claim_says_what_would_decide_it() -> None:
+    """Nobody is left with a U and no next step."""
+
+    def advice(**changes: object) -> str:
+        undecided: Compared = claim("undecided", **changes)
+        return undecided.advice
+
+    assert advice(needed=9) == "9 seeds an arm would probably decide (--ablation-seeds=2:9)"
+    assert "more than 200" in advice()
+    assert advice(reason="noisy host") == "noisy host"
+
+
+def test_what_is_exact_has_no_interval() -> None:
+    """A count is itself: an interval of no width would say that it was estimated."""
+    exact = claim(quantity="params", unit="count", low=3.0, high=3.0, value=3.0, seeds=0)
+    assert (exact.interval, exact.evidence) == ("", "+3")
+    assert claim(low=-math.inf, high=math.inf).interval == ""

@@ -1,0 +1,71 @@
+"""What is measured of a run, and how numbers are said."""
+
+from __future__ import annotations
+
+import base64
+import math
+
+import numpy as np
+import pytest
+
+from pytest_ablation import Run
+from pytest_ablation.quantity import Form, Unit, said, sampling_noise
+
+
+def run_of(correct: list[bool]) -> Run:
+    """Return a run that classified these test examples right."""
+    packed = np.packbits(np.array(correct, dtype=bool)).tobytes()
+    return Run(
+        fingerprint="",
+        seed=0,
+        metrics={},
+        curves={},
+        seconds_per_step=0.0,
+        wall=0.0,
+        params=0,
+        steps=0,
+        correct=base64.b64encode(packed).decode() if correct else "",
+    )
+
+
+def test_the_noise_of_a_test_set_comes_from_where_trainings_disagree() -> None:
+    """Two trainings that part on a fifth of 100 images vary by √(0.2 / 200) at least."""
+    first = run_of([True] * 80 + [False] * 20)
+    second = run_of([False] * 10 + [True] * 80 + [False] * 10)
+    assert sampling_noise([first, second], 100) == pytest.approx(math.sqrt(0.2 / 200))
+    assert sampling_noise([first, first], 100) == 0.0
+
+
+def test_of_one_training_the_noise_is_binomial() -> None:
+    """With one training a share right is all that is known: √(pq / n)."""
+    assert sampling_noise([run_of([True] * 80 + [False] * 20)], 100) == pytest.approx(0.04)
+    assert sampling_noise([run_of([])], 100) == 0.0
+    assert sampling_noise([], 100) == 0.0
+
+
+def test_the_noise_is_the_spread_of_accuracies_drawn_by_chance() -> None:
+    """Where each image is a chance of its own, the floor is the deviation that there is."""
+    random = np.random.default_rng(0)
+    chances = random.uniform(size=1_000)
+    outcomes = random.uniform(size=(60, 1_000)) < chances
+    noise = sampling_noise([run_of(list(each)) for each in outcomes], 1_000)
+    assert noise == pytest.approx(outcomes.mean(axis=1).std(ddof=1), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "form", "text"),
+    [
+        (0.5837, "fraction", "value", "58.4 %"),
+        (-0.0371, "fraction", "change", "−3.7 points"),
+        (0.012, "fraction", "change", "+1.2 points"),
+        (-0.00001, "fraction", "change", "0.0 points"),
+        (0.3512, "seconds", "ratio", "0.35×"),
+        (0.0414, "seconds", "value", "41.4 ms"),
+        (736_618, "count", "value", "736,618"),
+        (math.nan, "number", "value", "NaN"),
+        (-math.inf, "number", "change", "−∞"),
+    ],
+)
+def test_numbers_are_said_in_their_unit(value: float, unit: Unit, form: Form, text: str) -> None:
+    """A person reads points and percent, and never a minus before nothing."""
+    assert said(value, unit, form) == text
