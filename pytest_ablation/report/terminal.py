@@ -28,12 +28,12 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
         lambda row: words.UNKNOWN if row.arm == "baseline" else words.points(row.change),
     ),
     ("verdict", words.verdict),
+    ("seeds", lambda row: str(row.seeds)),
     ("time", lambda row: words.ratio(row.time_ratio)),
     ("gap", lambda row: words.points(row.gap)),
     ("training", lambda row: words.fraction(row.train_accuracy)),
     ("parameters", lambda row: words.count(row.params)),
     ("wall", lambda row: words.seconds(row.wall)),
-    ("seeds", lambda row: str(row.seeds)),
 )
 COLORS = {"holds": "green", "undecided": "yellow", "": ""}
 
