@@ -9,7 +9,7 @@ import math
 import warnings
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from statistics import stdev
+from statistics import median, stdev
 from typing import TYPE_CHECKING
 
 import pytest
@@ -235,7 +235,7 @@ class Quantity:
                 bound,
                 alpha=study.alpha,
                 comparisons=comparisons,
-                margin=abs(math.log(duet.self_ratio)),
+                null=duet.own_log_ratios,
             )
 
         def settled(duet: Duet) -> bool:
@@ -244,12 +244,13 @@ class Quantity:
 
         duet = study.duet(self.arm, reference, settled=settled)
         decided = verdict(duet)
+        own = math.exp(median(duet.own_log_ratios))
         noisy = "" if decided.outcome != "undecided" else "noisy host, which does not settle: "
         return replace(
             decided,
             seeds=0,
             reason=f"{noisy}{len(duet.log_ratios)} pairs of steps by {duet.clock} time; by wall "
-            f"time {duet.wall_ratio:.2f}×, a network against itself {duet.self_ratio:.3f}×",
+            f"time {duet.wall_ratio:.2f}×, a step against the next of its network {own:.2f}×",
         )
 
     def _within(self, at_least: float | None = None, at_most: float | None = None) -> bool:

@@ -237,8 +237,8 @@ class Duet:
         clock: "CPU", the processor's seconds in all threads, which other processes hardly change;
             "wall" where a GPU does the work.
         wall_ratio: Median ratio by wall time, whichever clock decides.
-        self_ratio: Median ratio of a step to the next one of the same network: 1 but for what the
-            measurement adds by itself.
+        own_log_ratios: Logarithm of the ratio of a step to the next one of the same network, by the
+            clock that decides: 0 but for what the measurement adds by itself.
         host: The machine.
         seconds: How long the measurement took.
     """
@@ -246,7 +246,7 @@ class Duet:
     log_ratios: tuple[float, ...]
     clock: str
     wall_ratio: float
-    self_ratio: float
+    own_log_ratios: tuple[float, ...]
     host: str
     seconds: float
 

@@ -271,18 +271,21 @@ def pytest_runtest_makereport(
     """Attach what the test found to its report, which pytest-xdist carries to the controller."""
     report = yield
     subject = item.stash.get(TRAINED, None)
-    if subject is None or report.when != "call":
+    if subject is None:
         return report
     from pytest_ablation.comparison import Undecided
 
-    if call.excinfo is not None and isinstance(call.excinfo.value, Undecided):
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, Undecided):
         path, line, _ = item.location
-        said = f"undecided: {call.excinfo.value.msg}"
+        said = f"undecided: {error.msg}"
         if options.strict(item.config):
             report.outcome, report.longrepr = "failed", said
         else:
             report.longrepr = (str(path), (line or 0) + 1, said)
             report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
+    elif report.when != "call":
+        return report
     report.ablation = _entry(item, subject, report).as_plain()  # type: ignore[attr-defined] # as above
     return report
 

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri, stdtrit
 
 Outcome = Literal["holds", "violated", "undecided"]
@@ -343,7 +344,7 @@ def decide_median(
     *,
     alpha: float = 0.05,
     comparisons: int = 1,
-    margin: float = 0.0,
+    null: Sequence[float] = (),
 ) -> Verdict:
     """Decide whether the median of the pairs seen so far is within its bound.
 
@@ -356,7 +357,8 @@ def decide_median(
         bound: What is asserted of their median.
         alpha: How often a claim that is false may hold, over all looks.
         comparisons: Comparisons in the session, among which the error of "violated" is shared.
-        margin: A systematic error, by which both limits are moved outwards.
+        null: Values whose median would be 0 if the measurement added nothing of its own. By as much
+            as it surely does, both limits are moved outwards.
 
     Returns:
         The verdict so far, its seeds 1.
@@ -365,16 +367,14 @@ def decide_median(
     quantile from order statistics.
     """
     ordered = np.sort(np.asarray(pairs, dtype=float))
-    count = len(ordered)
-    look = max(0, math.ceil(math.log2(count / FIRST_LOOK)))
+    look = max(0, math.ceil(math.log2(len(ordered) / FIRST_LOOK)))
     share = 1 / ((look + 1) * (look + 2))
-    below = bdtr(np.arange(count // 2 + 1), count, 0.5)
+    least, most = _median_limits(np.sort(np.asarray(null, dtype=float)), alpha * share)
+    margin = max(0.0, least, -most)
 
     def limits(level: float) -> tuple[float, float]:
-        rank = int(np.searchsorted(below, level, side="right"))
-        if not rank:
-            return -math.inf, math.inf
-        return float(ordered[rank - 1]) - margin, float(ordered[count - rank]) + margin
+        low, high = _median_limits(ordered, level)
+        return low - margin, high + margin
 
     against = alpha / comparisons / max(1, len(bound.edges))
     outcome: Outcome = "undecided"
@@ -391,3 +391,12 @@ def decide_median(
         seeds=1,
         p=_bisected(lambda each: bound.allows(*limits(each * share))),
     )
+
+
+def _median_limits(ordered: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """Return limits of the median, each at a one-sided level; infinite where there are too few."""
+    below = bdtr(np.arange(len(ordered) // 2 + 1), len(ordered), 0.5) if len(ordered) else ()
+    rank = int(np.searchsorted(below, level, side="right"))
+    if not rank:
+        return -math.inf, math.inf
+    return float(ordered[rank - 1]), float(ordered[len(ordered) - rank])

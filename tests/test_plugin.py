@@ -272,6 +272,25 @@ def test_strict_makes_undecided_fail(suite: pytest.Pytester) -> None:
     assert len(runs(suite)) == 4
 
 
+def test_a_comparison_in_a_fixture_is_undecided_too(suite: pytest.Pytester) -> None:
+    """Where a suite compares does not matter: doubt is undecided, and fails where it must."""
+    write(
+        suite,
+        """
+@pytest.fixture
+def better(baseline):
+    assert baseline.accuracy >= baseline.accuracy.mean
+
+def test_it(better):
+    pass
+""",
+    )
+    arguments = ("--ablation-profile=full", "--ablation-seeds=2")
+    result = suite.runpytest(*arguments)
+    result.stdout.fnmatch_lines(["undecided: test_study.py::test_it", "*1 undecided*"])
+    suite.runpytest(*arguments, "--ablation-strict").assert_outcomes(errors=1)
+
+
 def test_a_rerun_is_no_second_chance(suite: pytest.Pytester) -> None:
     """A plugin that runs a test again gets the same seeds, counted once, and the same verdict."""
     write(suite, UNDECIDED)

@@ -81,7 +81,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome")
 
 
 FILTERS = """<script>
-addEventListener("DOMContentLoaded", () => setTimeout(() => {
+addEventListener("DOMContentLoaded", async () => {
   const all = (selector) => [...document.querySelectorAll(selector)]
   const rows = () => all("tbody.results-table-row")
     .filter((row) => getComputedStyle(row).display !== "none")
@@ -95,8 +95,9 @@ addEventListener("DOMContentLoaded", () => setTimeout(() => {
     box.click()
   }
   document.querySelector('th[data-column-type="testId"]').click()
-  setTimeout(() => { document.title = JSON.stringify({...found, sorted: rows()}) }, 50)
-}, 0))
+  await Promise.resolve()  // what watches the table has seen it sorted
+  document.title = JSON.stringify({...found, sorted: rows()})
+})
 </script>"""
 
 

@@ -247,6 +247,9 @@ def test_pairs_are_held_against_a_bound() -> None:
     pairs = [0.30 + 0.001 * (place % 7) for place in range(40)]
     assert decide_median(pairs, Bound(at_most=0.31)).outcome == "holds"
     assert decide_median(pairs, Bound(at_most=0.1)).outcome == "violated"
-    assert decide_median(pairs, Bound(at_most=0.1), margin=0.3).outcome == "undecided"
+    biased = [each - 0.1 for each in pairs]
+    assert decide_median(pairs, Bound(at_most=0.1), null=biased).outcome == "undecided"
+    noisy = [-0.5, 0.6] * 20
+    assert decide_median(pairs, Bound(at_most=0.1), null=noisy).outcome == "violated"
     few = decide_median(pairs[:3], Bound(at_most=0.1))
     assert (few.outcome, few.low, few.high) == ("undecided", -math.inf, math.inf)

@@ -220,7 +220,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
     )
     shown = (
-        *(words.verdict, words.placebo, words.p_value),
+        *(words.verdict, words.placebo, words.p_value, words.limits),
         *(words.fraction, words.points, words.ratio, words.seconds, words.count),
     )
     environment.filters |= {function.__name__: function for function in shown}

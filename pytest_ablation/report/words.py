@@ -82,6 +82,11 @@ def points(value: float) -> str:
     return _said(value, "fraction", "change")
 
 
+def limits(low: float, high: float) -> str:
+    """Return an interval of a difference of shares: ``−6.8 … −2.3 points``."""
+    return f"{points(low).removesuffix(' points')} … {points(high)}"
+
+
 def ratio(value: float) -> str:
     """Return a ratio: ``0.35×``."""
     return _said(value, "number", "ratio")

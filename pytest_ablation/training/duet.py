@@ -86,10 +86,10 @@ def _summed_up(took: list[tuple[Seconds, Seconds]], seconds: float) -> Duet:
     outer = times[1:-1:2, 0] - times[2::2, 0]
     own = np.concatenate([inner, outer])[:, clock]
     return Duet(
-        log_ratios=tuple(float(ratio) for ratio in ratios[:, clock].round(6)),
+        log_ratios=tuple(ratios[:, clock].round(5).tolist()),
         clock=("CPU", "wall")[clock],
         wall_ratio=float(np.exp(np.median(ratios[:, 1]))),
-        self_ratio=float(np.exp(np.median(own))),
+        own_log_ratios=tuple(own.round(5).tolist()),
         host=host(),
         seconds=seconds,
     )
