@@ -40,7 +40,8 @@ def duet(
     Both are compiled and warmed up, then step in turn as A B B A, one step a block: the shorter
     the blocks, the more alike is what the machine does to neighbours. A step ends when the device
     is done with it; garbage is not collected meanwhile. Where the CPU trains, its own seconds
-    decide, since other processes change them a fifth as much as those on the wall.
+    decide: beside a process that kept one of two cores busy they varied a third as much as those on
+    the wall.
 
     Args:
         variant: Its trial and data.
