@@ -11,8 +11,12 @@ import math
 import multiprocessing
 import os
 import random
+import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -37,53 +41,57 @@ def main() -> None:
 def _measure(duets: int, seconds: float) -> None:
     from ablation_tests.network import cnn
     from pytest_ablation import Dataset, Experiment, Recipe
-    from pytest_ablation.comparison import PRECISION
-    from pytest_ablation.experiment import Duet
+    from pytest_ablation.data import maps, sample
+    from pytest_ablation.execution import local
+    from pytest_ablation.execution.worker import Timing
+    from pytest_ablation.store import Store
     from pytest_ablation.study import PROFILES, Arm, Study
-    from pytest_ablation.training.duet import duet
-    from pytest_ablation.verdict import Bound, Verdict, decide_median
+    from pytest_ablation.verdict import Bound, Settled
 
     images = np.random.default_rng(0).integers(0, 256, (1_000, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(1_000, dtype=np.uint8) % 10
     data = Dataset(name="noise", x_train=images, y_train=labels, x_test=images, y_test=labels)
     recipe = Recipe("adam", "sparse_categorical_crossentropy", batch_size=64, steps_per_epoch=100)
-    study = Study(
-        store=None,  # type: ignore[arg-type] # nothing is trained or kept
-        profile=PROFILES["full"],
-        asked_seeds=(1, 1),
-        refresh=False,
-        training=lambda name: None,
-    )
-    trial = Arm(study, Experiment(cnn, recipe, data), "baseline").trial(0)
-
-    def verdict(result: Duet) -> Verdict:
-        return decide_median(
-            result.log_ratios,
-            Bound(at_most=math.log(BOUND)),
-            comparisons=20,
-            null=result.own_log_ratios,
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        executor = local.executor(
+            store,
+            workers=None,
+            sees_gpu=False,
+            sessions=1,
+            timeout=None,
+            waiting=lambda: nullcontext(lambda board: None),
         )
-
-    def settled(result: Duet) -> bool:
-        known = verdict(result)
-        return known.outcome != "undecided" and known.high - known.low <= 2 * PRECISION
-
-    ratios: list[tuple[float, float]] = []
-    outcomes: Counter[str] = Counter()
-    for number in range(1, duets + 1):
-        result = duet(
-            (trial, data),
-            (trial, data),
-            seconds=seconds,
+        study = Study(
+            store=store,
+            profile=PROFILES["full"],
+            asked_seeds=(1, 1),
+            refresh=False,
+            executor=executor,
+        )
+        trial = Arm(study, Experiment(cnn, recipe, data), "baseline").trial(0)
+        settled = Settled(bound=Bound(at_most=math.log(BOUND)), comparisons=20)
+        entry = maps.shared(store.folder / "data", data)
+        source = partial(sample.opened, entry, 1.0, None)
+        timing = Timing(
+            variant=(trial, source),
+            baseline=(trial, source),
             settled=settled,
+            seconds=seconds,
+            name="the network against itself",
         )
-        ratios.append((float(np.exp(np.median(result.log_ratios))), result.wall_ratio))
-        outcomes[verdict(result).outcome] += 1
-        print(
-            f"{number:3} {result.clock} {ratios[-1][0]:.4f}  wall {ratios[-1][1]:.4f}  "
-            f"{len(result.log_ratios):3} pairs, {result.seconds:4.1f} s",
-            flush=True,
-        )
+        ratios: list[tuple[float, float]] = []
+        outcomes: Counter[str] = Counter()
+        for number in range(1, duets + 1):
+            result = executor.result(timing).value
+            ratios.append((float(np.exp(np.median(result.log_ratios))), result.wall_ratio))
+            outcomes[settled.verdict(result).outcome] += 1
+            print(
+                f"{number:3} {result.clock} {ratios[-1][0]:.4f}  wall {ratios[-1][1]:.4f}  "
+                f"{len(result.log_ratios):3} pairs, {result.seconds:4.1f} s",
+                flush=True,
+            )
+        executor.close()
     print(f"\n{result.host}\ntime.ratio <= {BOUND}: {dict(outcomes)}")
     for name, values in zip((result.clock, "wall"), np.array(ratios).T, strict=True):
         within = int((np.abs(values - 1) <= 0.03).sum())

@@ -17,24 +17,21 @@ import pytest
 from pytest_ablation import quantity as measures
 from pytest_ablation.claim import Asserted, Compared
 from pytest_ablation.errors import AblationError, AblationWarning
-from pytest_ablation.experiment import Duet, Run
+from pytest_ablation.experiment import Run
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.study import Arm
 from pytest_ablation.verdict import (
     Bound,
     Outcome,
+    Settled,
     Verdict,
     decide,
-    decide_median,
     seeds_to_tell,
     smallest_detectable,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-PRECISION = 0.03  # of a ratio of times that is shown, whatever its bound
 
 
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
@@ -203,8 +200,16 @@ class Quantity:
             return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
         if reference and self._is_timed_in_turn:
             return self._timed(reference, bound, comparisons)
+
+        arms = [arm for arm in (self.arm, reference) if arm]
+        study.queue(*arms, seeds=seeds[0])
+
+        def value(seed: int) -> float:
+            study.queue(*arms, seeds=seed + 1)  # where there are workers, both train at a time
+            return self._scaled(self.arm, seed)
+
         return decide(
-            lambda seed: self._scaled(self.arm, seed),
+            value,
             (lambda seed: self._scaled(reference, seed)) if reference else None,
             bound,
             seeds=seeds,
@@ -228,22 +233,9 @@ class Quantity:
     def _timed(self, reference: Arm, bound: Bound, comparisons: int) -> Verdict:
         """Decide on the ratio of seconds a step, from steps in turn on this host."""
         study = self.arm.study
-
-        def verdict(duet: Duet) -> Verdict:
-            return decide_median(
-                duet.log_ratios,
-                bound,
-                alpha=study.alpha,
-                comparisons=comparisons,
-                null=duet.own_log_ratios,
-            )
-
-        def settled(duet: Duet) -> bool:
-            known = verdict(duet)
-            return known.outcome != "undecided" and known.high - known.low <= 2 * PRECISION
-
-        duet = study.duet(self.arm, reference, settled=settled)
-        decided = verdict(duet)
+        settled = Settled(bound=bound, alpha=study.alpha, comparisons=comparisons)
+        duet = study.duet(self.arm, reference, settled)
+        decided = settled.verdict(duet)
         own = math.exp(median(duet.own_log_ratios))
         noisy = "" if decided.outcome != "undecided" else "noisy host, which does not settle: "
         return replace(

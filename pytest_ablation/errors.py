@@ -14,6 +14,10 @@ class DataError(AblationError):
     """Images or labels that cannot be read, or are not what they are said to be."""
 
 
+class TrainingError(AblationError):
+    """A training that could not be done: its process died, or it raised, or took too long."""
+
+
 class AblationWarning(UserWarning):
     """The study is not all that was asked for, or cannot tell what is asked of it."""
 

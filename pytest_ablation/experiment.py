@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_ablation.errors import AblationError, DataError, did_you_mean
@@ -34,7 +35,6 @@ class Dataset:
         classes: Names of the classes, in the order of their labels.
         source: Where the data came from, for the report.
         stand_in: Why these are not the images asked for; empty where they are.
-        digest: SHA-256 of the content where it is already known; else it is computed when needed.
 
     Raises:
         DataError: Examples and labels differ in number, or a split is empty.
@@ -48,7 +48,6 @@ class Dataset:
     classes: tuple[str, ...] = ()
     source: str = ""
     stand_in: str = ""
-    digest: str = ""
 
     def __post_init__(self) -> None:
         for split, x, y in (
@@ -63,7 +62,12 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the content: shapes, dtypes and values of the four arrays."""
-        return self.digest or digest_arrays(self.x_train, self.y_train, self.x_test, self.y_test)
+        return digest_arrays(self.x_train, self.y_train, self.x_test, self.y_test)
+
+    def known_as(self, fingerprint: str) -> Self:
+        """Return this data with a fingerprint that was computed before; a changed copy has none."""
+        self.__dict__["fingerprint"] = fingerprint
+        return self
 
 
 def digest_arrays(*arrays: np.ndarray) -> str:
@@ -213,6 +217,7 @@ class Run:
         diverged: The epoch (from 1) in which the loss became NaN or infinite; None if it did not.
         correct: Whether each test example was classified right, packed bits in base64; empty where
             the task is not classification.
+        host: The machine it was trained on.
     """
 
     fingerprint: str
@@ -225,6 +230,7 @@ class Run:
     steps: int
     diverged: int | None = None
     correct: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,6 +272,25 @@ class Progress:
     epochs: int
     accuracy: float
     seconds_left: float
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """What a trainer is given besides the trial and its data: who is told how the training goes.
+
+    Attributes:
+        tell: Called with the progress, at the end of every epoch.
+        checkpoint: A file in which the trainer may keep its unfinished state, so that a training
+            that was killed goes on where it was; None where nothing can be kept. It is removed when
+            the run is stored.
+    """
+
+    tell: Callable[[Progress], None]
+    checkpoint: Path | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell where the training is."""
+        self.tell(progress)
 
 
 def canonical_json(value: Any) -> str:

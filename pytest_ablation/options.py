@@ -20,12 +20,15 @@ def add(parser: pytest.Parser) -> None:
         ("seeds", "MIN:MAX", "seeds an arm, MIN:MAX or N (default: 2:5)"),
         ("alpha", "A", "error rate of a verdict, between 0 and 0.5 (default: 0.05)"),
         ("store", "DIR", "where runs are kept (default: .ablation in the rootdir)"),
+        ("workers", "N", "trainings at a time, or auto (default: auto); 0: in pytest's process"),
+        ("timeout", "SECONDS", "longest training (default: none)"),
     ):
         group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"ablation_{name}", text, default=None)
     for name, text in (
         ("strict", "an undecided test fails"),
         ("refresh", "train anew what this session needs"),
+        ("plan", "check every ablation, list the trials with their cost, train nothing"),
     ):
         group.addoption(f"--ablation-{name}", action="store_true", default=False, help=text)
         parser.addini(f"ablation_{name}", text, type="bool", default=False)
@@ -85,6 +88,40 @@ def store(config: pytest.Config) -> Path:
     given = config.getoption("ablation_store")
     folder = given or config.getini("ablation_store")
     return _beside(config, folder, from_ini=not given) if folder else config.rootpath / ".ablation"
+
+
+def workers(config: pytest.Config) -> int | None:
+    """Return how many trainings at a time: 0 in pytest's own process, None for as many as fit."""
+    text = _option(config, "workers") or "auto"
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"\d+", text):
+        raise pytest.UsageError(
+            f"--ablation-workers={text}: write how many trainings at a time, or auto; 0 trains in "
+            "pytest's own process."
+        )
+    return int(text)
+
+
+def timeout(config: pytest.Config) -> float | None:
+    """Return how many seconds a training may take; None where there is no limit."""
+    text = _option(config, "timeout")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise pytest.UsageError(
+            f"--ablation-timeout={text}: write how many seconds a training may take, as 3600."
+        )
+    return seconds
+
+
+def plan(config: pytest.Config) -> bool:
+    """Tell whether nothing is trained, and the trials are listed."""
+    return _switched_on(config, "plan")
 
 
 def strict(config: pytest.Config) -> bool:

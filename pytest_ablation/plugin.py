@@ -6,7 +6,7 @@ imported where it is used.
 
 from __future__ import annotations
 
-import dis
+import os
 import re
 import sys
 import warnings
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_ablation import options
+from pytest_ablation import options, suite
 from pytest_ablation.ablation import Ablation
-from pytest_ablation.errors import AblationError, AblationWarning
+from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.experiment import Dataset, Experiment
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     options.profile(config)
     options.seeds(config)
     options.alpha(config)
+    options.workers(config)
+    options.timeout(config)
     config.pluginmanager.register(Reporting(config), "ablation-reporting")
 
 
@@ -60,38 +62,47 @@ def pytest_configure(config: pytest.Config) -> None:
 def _study(session: pytest.Session) -> Study:
     config = session.config
     if STUDY not in config.stash:
+        from pytest_ablation.execution import local
         from pytest_ablation.report.progress import shown
         from pytest_ablation.store import Store
         from pytest_ablation.study import PROFILES, Study
         from pytest_ablation.training.device import sees_gpu
 
+        local.share_gpus()
         profile = options.profile(config)
         if profile == "auto":
             profile = "full" if sees_gpu() else "quick"
         manager = config.pluginmanager
         reporter = manager.getplugin("terminalreporter")
         capture = manager.getplugin("capturemanager")
+        store = Store(options.store(config))
         config.stash[STUDY] = Study(
-            store=Store(options.store(config)),
+            store=store,
             profile=PROFILES[profile],
             asked_seeds=options.seeds(config),
             refresh=options.refresh(config),
             alpha=options.alpha(config),
-            comparisons=sum(map(_comparisons, filter(_is_of_an_arm, session.items))),
-            training=lambda name: shown(name, reporter, capture),
+            comparisons=sum(map(suite.comparisons, filter(suite.is_of_an_arm, session.items))),
+            executor=local.executor(
+                store,
+                workers=options.workers(config),
+                sees_gpu=sees_gpu(),
+                sessions=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+                timeout=options.timeout(config),
+                waiting=lambda: shown(reporter, capture),
+            ),
         )
     return config.stash[STUDY]
 
 
-def _is_of_an_arm(item: pytest.Item) -> bool:
-    return not {"variant", "baseline"}.isdisjoint(getattr(item, "fixturenames", ()))
-
-
-def _comparisons(item: pytest.Item) -> int:
-    """Return how many comparisons a test's own code shows, at least one."""
-    code = getattr(getattr(item, "function", None), "__code__", None)
-    shown = dis.get_instructions(code) if code else ()
-    return max(1, sum(instruction.opname == "COMPARE_OP" for instruction in shown))
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the workers, however the session ends, and note what was used of the store."""
+    study = session.config.stash.get(STUDY, None)
+    if study is None:
+        return
+    study.executor.close()
+    if study.used:
+        study.store.note_used(os.environ.get("PYTEST_XDIST_TESTRUNUID", study.name), study.used)
 
 
 def _data(config: pytest.Config) -> Dataset:
@@ -157,7 +168,7 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
         _checked(experiment)
         study = _study(request.session)
         _look_ahead(request, experiment, study)
-        arm = study.variant(experiment, _ablation(request.node))
+        arm = study.variant(experiment, suite.ablation(request.node))
         trained = Trained(arm, study.baseline(experiment), _asserted(request.node))
     request.node.stash[TRAINED] = trained
     return trained
@@ -166,7 +177,7 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 def _asserted(item: pytest.Item) -> Asserted:
     from pytest_ablation.claim import Asserted
 
-    return item.stash.setdefault(ASSERTED, Asserted(expected=_comparisons(item)))
+    return item.stash.setdefault(ASSERTED, Asserted(expected=suite.comparisons(item)))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -183,59 +194,39 @@ def _checked(experiment: object) -> None:
         )
 
 
-def _ablation(item: pytest.Item) -> Ablation:
-    """Return the test's ablation.
-
-    Raises:
-        AblationError: There is none, more than one, or something else in its place.
-    """
-    marker = item.get_closest_marker("ablation")
-    given = list(marker.args) if marker else []
-    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        given += [item.callspec.params["variant"]] if "variant" in item.callspec.params else []
-    if not given:
-        raise AblationError(
-            "which ablation? Mark the test with @pytest.mark.ablation(remove(…)), or parametrize "
-            '"variant" with indirect=True.'
-        )
-    if len(given) > 1:
-        raise AblationError(f"{len(given)} ablations where one is meant: add them up with +.")
-    if not isinstance(given[0], Ablation):
-        raise AblationError(
-            f"{given[0]!r} is no ablation. Write an edit, as remove(…), configure(…) or use(…)."
-        )
-    return given[0]
-
-
 def _look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: Study) -> None:
-    """Say before the first training which of this experiment's tests have a wrong ablation.
+    """Before this experiment's first training, see what all its tests will need.
 
-    They end as errors when it is their turn; who reads this can mend them now.
+    What they surely need trains while other things are waited for. A wrong ablation is said now, so
+    that who reads it can mend it; its test ends as an error when it is its turn.
     """
     seen = request.config.stash.setdefault(SEEN, {})
     if id(experiment) in seen:
         return
     seen[id(experiment)] = experiment  # kept, so that the id stays its own
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    same = _experiment_fixture(request.node)
-    for item in request.session.items:
-        wanted = "variant" in getattr(item, "fixturenames", ()) and item is not request.node
-        if not wanted or _experiment_fixture(item) is not same:
-            continue
+    needed = []
+    for item in suite.of_one_experiment(request.node):
+        arms = [study.baseline(experiment)] if suite.trains_baseline(item) else []
         try:
-            study.variant(experiment, _ablation(item))
+            if suite.asks_for_a_variant(item):
+                variant = study.variant(experiment, suite.ablation(item))
+                arms += [variant] if suite.trains_variant(item) else []
         except AblationError as error:
-            if reporter is not None:
-                with capture.global_and_fixture_disabled() if capture else nullcontext():
-                    reporter.ensure_newline()
-                    reporter.write_line(f"will end in an error: {item.nodeid}: {error}", red=True)
+            if item is not request.node:
+                _say(request.config, f"will end in an error: {item.nodeid}: {error}")
+        needed.append(arms)
+    for arms in needed:
+        study.queue(*arms, seeds=study.seeds[0])
 
 
-def _experiment_fixture(item: pytest.Item) -> object:
-    """Return the fixture definition that gives a test its experiment; pytest names it privately."""
-    definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
-    return definitions["experiment"][-1] if "experiment" in definitions else None
+def _say(config: pytest.Config, text: str) -> None:
+    """Write a line in red, in the midst of a test."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if reporter is not None:
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(text, red=True)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -250,9 +241,8 @@ def pytest_report_collectionfinish(
     config: pytest.Config, items: list[pytest.Item]
 ) -> list[str] | None:
     """Say, before anything runs, which images are studied; refuse those that cannot be read."""
-    wanted = any(
-        _is_of_an_arm(item) and "cifar10" in getattr(item, "fixturenames", ()) for item in items
-    )
+    of_arms = filter(suite.is_of_an_arm, items)
+    wanted = any("cifar10" in getattr(item, "fixturenames", ()) for item in of_arms)
     if not wanted or config.option.collectonly:
         return None
     try:
@@ -276,7 +266,11 @@ def pytest_runtest_makereport(
     from pytest_ablation.comparison import Undecided
 
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, Undecided):
+    if isinstance(error, TrainingError) and report.failed:
+        # Nothing was found of the claim: no failure, but an error, which pytest knows by its phase.
+        report.when = "setup"
+        report.longrepr = str(error)
+    elif isinstance(error, Undecided):
         path, line, _ = item.location
         said = f"undecided: {error.msg}"
         if options.strict(item.config):
@@ -297,6 +291,8 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
 
     study, data = _study(item.session), subject.arm.experiment.data
     outcome: str = report.outcome
+    if report.failed and report.when != "call":
+        outcome = "error"
     for status, mark in (("undecided", "undecided"), ("xfailed", "wasxfail")):
         if hasattr(report, mark) and outcome == "skipped":
             outcome = status

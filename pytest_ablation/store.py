@@ -1,132 +1,453 @@
-"""Runs and duets on disk: one JSON each, under a fingerprint, written in one step."""
+"""Runs, duets and unfinished trainings on disk, under fingerprints, in a folder processes share.
+
+An entry is written in one step and carries a checksum: what is found is whole, or it is set aside.
+A lock is the operating system's, so it ends with the process that holds it.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import math
 import os
+import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from pytest_ablation.experiment import Duet, Run, Trial
+from pytest_ablation.errors import AblationWarning
+from pytest_ablation.experiment import Duet, Progress, Run, Trial
 
-FORMAT = 1
-T = TypeVar("T")
+FORMAT = 2
+KINDS: tuple[Kind, ...] = ("runs", "duets")
+
+Kind = Literal["runs", "duets"]
 
 
-class Store:
-    """A folder of runs that processes share.
+class DamagedEntryError(Exception):
+    """An entry that is not what was written."""
 
-    Where the folder cannot be written the study goes on without it, with one warning.
+
+class NewerEntryError(Exception):
+    """An entry that a later version of the plugin wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What lies under a fingerprint.
+
+    Attributes:
+        kind: "runs" or "duets".
+        key: Its name: a run's fingerprint.
+        files: The files it is made of.
+        name: What was trained, as a person would say it.
+        trial: A run's trial.
+        run: A run.
+        duet: A duet.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._warned = False
+    kind: Kind
+    key: str
+    files: tuple[Path, ...]
+    name: str = ""
+    trial: Trial | None = None
+    run: Run | None = None
+    duet: Duet | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+        return sum(path.stat().st_size for path in self.files)
+
+    @property
+    def made(self) -> float:
+        """When it was made, in seconds since the epoch."""
+        return self.files[0].stat().st_mtime
+
+
+@dataclass(eq=False)
+class Store:
+    """A folder of runs.
+
+    Where it cannot be written the study goes on without it, with one warning.
+
+    Attributes:
+        folder: The folder; it is made when something is kept.
+    """
+
+    folder: Path
+    _warned: bool = field(default=False, init=False)
+
+    # ---------------------------------------------------------------------------------- entries
 
     def load(self, fingerprint: str, newer_than: float = 0.0) -> Run | None:
-        """Return a trial's run; None where there is none that can be read.
+        """Return a trial's run; None where there is none that can be used.
+
+        What is damaged is set aside, with a warning.
 
         Args:
             fingerprint: The trial's.
             newer_than: Seconds since the epoch; an older run does not count.
         """
-        return self._read("runs", fingerprint, newer_than, lambda entry: _run(entry["run"]))
+        entry = self._usable("runs", fingerprint, newer_than)
+        return entry.run if entry else None
 
-    def save(self, trial: Trial, run: Run) -> None:
-        """Keep a run, beside the trial it came from."""
-        self._write("runs", trial.fingerprint, {"trial": asdict(trial), "run": asdict(run)})
+    def save(self, trial: Trial, run: Run, name: str = "") -> None:
+        """Keep a run, beside the trial it came from and what that is called."""
+        import numpy as np
+
+        arrays: dict[str, Any] = {f"curve {each}": np.array(c) for each, c in run.curves.items()}
+        arrays["correct"] = np.frombuffer(base64.b64decode(run.correct), np.uint8)
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **arrays)
+        digest = hashlib.sha256(packed.getvalue()).hexdigest()
+        beside = f"{trial.fingerprint}-{digest[:8]}.npz"
+        plain = {key: value for key, value in asdict(run).items() if key not in _IN_ARRAYS}
+        entry = {"name": name, "trial": asdict(trial), "run": plain}
+        entry["arrays"] = {"file": beside, "sha256": digest}
+        folder = self.folder / "runs"
+        before = set(folder.glob(f"{trial.fingerprint}-*.npz"))
+        if self._is_newer("runs", trial.fingerprint):
+            return
+        if self._write(folder / beside, packed.getvalue()):
+            kept = self._write(_path(folder, trial.fingerprint), _sealed(entry))
+            for path in before - {folder / beside} if kept else ():
+                path.unlink(missing_ok=True)
 
     def load_duet(self, key: str, newer_than: float = 0.0) -> Duet | None:
         """Return the duet kept under a key, as `load` does a run."""
-        return self._read("duets", key, newer_than, lambda entry: Duet(**entry["duet"]))
+        entry = self._usable("duets", key, newer_than)
+        return entry.duet if entry else None
 
-    def save_duet(self, key: str, duet: Duet) -> None:
+    def save_duet(self, key: str, duet: Duet, name: str = "") -> None:
         """Keep a duet."""
-        self._write("duets", key, {"duet": asdict(duet)})
+        entry = {"name": name, "key": key, "duet": asdict(duet)}
+        if not self._is_newer("duets", key):
+            self._write(_path(self.folder / "duets", key), _sealed(entry))
 
-    def _read(
-        self, kind: str, key: str, newer_than: float, of: Callable[[dict[str, Any]], T]
-    ) -> T | None:
-        path = self.folder / kind / f"{key}.json"
+    def keys(self, kind: Kind) -> list[str]:
+        """Return the names of the entries of a kind, usable or not."""
+        return sorted(path.stem for path in (self.folder / kind).glob("*.json"))
+
+    def read(self, kind: Kind, key: str) -> Entry:
+        """Return an entry.
+
+        Raises:
+            FileNotFoundError: There is none.
+            DamagedEntryError: It is not what was written, or belongs under another name.
+            NewerEntryError: A later version of the plugin wrote it.
+        """
+        path = _path(self.folder / kind, key)
+        entry = _unsealed(path.read_bytes())
+        try:
+            if kind == "duets":
+                if entry["key"] != key:
+                    raise DamagedEntryError("it is of another key")
+                duet = Duet(**_with_tuples(entry["duet"]))
+                return Entry(kind=kind, key=key, files=(path,), name=entry["name"], duet=duet)
+            trial = Trial(**entry["trial"])
+            if trial.fingerprint != key:
+                raise DamagedEntryError("it is of another trial")
+            beside = path.with_name(Path(entry["arrays"]["file"]).name)
+            run = Run(**_with_nan(entry["run"]), **_arrays(beside, entry["arrays"]["sha256"]))
+            files = (path, beside)
+            return Entry(kind=kind, key=key, files=files, name=entry["name"], trial=trial, run=run)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedEntryError(f"{type(error).__name__}: {error}") from error
+
+    def set_aside(self, kind: Kind, key: str) -> Path:
+        """Move a damaged entry's files out of the way, and return where to."""
+        folder = self.folder / "damaged"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = _path(self.folder / kind, key)
+        for each in (path, *path.parent.glob(f"{key}-*.npz")):
+            with suppress(FileNotFoundError):
+                os.replace(each, folder / each.name)
+        return folder
+
+    def remove(self, entry: Entry) -> None:
+        """Take an entry out."""
+        for path in entry.files:
+            path.unlink(missing_ok=True)
+
+    def _usable(self, kind: Kind, key: str, newer_than: float) -> Entry | None:
+        path = _path(self.folder / kind, key)
         try:
             if path.stat().st_mtime < newer_than:
                 return None
-            entry = json.loads(path.read_text(encoding="utf-8"))
-            return of(entry) if entry["format"] == FORMAT else None
+            try:
+                return self.read(kind, key)
+            except DamagedEntryError:
+                # Its arrays may have been replaced between the one file and the other.
+                return self.read(kind, key)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} cannot be read ({error}); doing it anew.", stacklevel=3)
-            return None
+        except NewerEntryError as newer:
+            self._say(f"{path} {newer}: it is left alone, and this session does its own work anew.")
+        except (DamagedEntryError, OSError) as error:
+            aside = ""
+            with suppress(OSError):
+                aside = f" It is set aside in {self.set_aside(kind, key)}."
+            self._say(f"{path} cannot be used ({error}): doing it anew.{aside}")
+        return None
 
-    def _write(self, kind: str, key: str, entry: dict[str, Any]) -> None:
-        path = self.folder / kind / f"{key}.json"
-        temporary = ""
+    def _is_newer(self, kind: Kind, key: str) -> bool:
+        """Tell whether an entry is there that a later version wrote: it is not written over."""
         try:
-            self._make(path.parent)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(_without_nan({"format": FORMAT, **entry}), file, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
-            self._warn(error)
+            self.read(kind, key)
+        except NewerEntryError as newer:
+            self._say(f"{_path(self.folder / kind, key)} {newer}: it is left alone.")
+            return True
+        except (DamagedEntryError, OSError):
+            pass
+        return False
+
+    # ------------------------------------------------------------------- trainings under way
+
+    def checkpoint(self, fingerprint: str) -> Path | None:
+        """Return the file of a training's unfinished state; None where nothing can be written."""
+        folder = self.folder / "checkpoints"
+        return folder / f"{fingerprint}.npz" if self._make(folder) else None
 
     @contextmanager
-    def lock(self, fingerprint: str) -> Iterator[None]:
-        """Hold a trial's lock, so that no other process trains it meanwhile."""
+    def lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
+        """Hold a lock that processes share, such as a trial's: who holds it trains the trial.
+
+        Args:
+            name: What is locked.
+            wait: Whether to wait for a process that holds it.
+
+        Yields:
+            Whether it is held. Where the store cannot be written there is none, and the answer is
+            yes.
+        """
         folder = self.folder / "locks"
+        if not self._make(folder):
+            yield True
+            return
+        lock = FileLock(folder / f"{name}.lock")
         try:
-            self._make(folder)
-            lock = FileLock(folder / f"{fingerprint}.lock")
-            lock.acquire()
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            yield False
+            return
         except OSError as error:
             self._warn(error)
-            yield
+            yield True
             return
         try:
-            yield
+            yield True
         finally:
             lock.release()
 
-    def _make(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        ignore = self.folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+    def tell(self, fingerprint: str, name: str, progress: Progress | None) -> None:
+        """Say to all processes where a training is; nothing more to say with None."""
+        path = self.folder / "progress" / f"{fingerprint}.json"
+        if progress is None:
+            path.unlink(missing_ok=True)
+        elif self._make(path.parent, quiet=True):
+            said = {"name": name, "process": os.getpid(), **asdict(progress)}
+            with suppress(OSError):
+                _replaced(path, json.dumps(said).encode(), lasting=False)
+
+    def told(self) -> dict[str, tuple[str, Progress]]:
+        """Return the trainings under way on this machine: fingerprint → name and progress."""
+        import psutil
+
+        result = {}
+        for path in sorted((self.folder / "progress").glob("*.json")):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                said = json.loads(path.read_bytes())
+                if psutil.pid_exists(said.pop("process")):  # a killed one leaves its file
+                    result[path.stem] = said.pop("name"), Progress(**said)
+        return result
+
+    # --------------------------------------------------------------------------------- sessions
+
+    def note_used(self, session: str, keys: Iterable[str]) -> None:
+        """Note what a session used; of the session before nothing stays noted."""
+        with self.lock("last-session"):
+            path = self.folder / "last-session.json"
+            last = self._last_session()
+            known = set(last["used"]) if last.get("session") == session else set()
+            said = {"session": session, "used": sorted(known | set(keys))}
+            if self.folder.exists():
+                self._write(path, json.dumps(said).encode())
+
+    def used_last(self) -> set[str]:
+        """Return the names of the entries that the last session used."""
+        return set(self._last_session().get("used", []))
+
+    def _last_session(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            return dict(json.loads((self.folder / "last-session.json").read_bytes()))
+        return {}
+
+    # ----------------------------------------------------------------------------------- writing
+
+    def _write(self, path: Path, content: bytes) -> bool:
+        if not self._make(path.parent):
+            return False
+        try:
+            _replaced(path, content)
+        except OSError as error:
+            self._warn(error)
+            return False
+        return True
+
+    def _make(self, folder: Path, *, quiet: bool = False) -> bool:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            ignore = self.folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            if not quiet:
+                self._warn(error)
+            return False
+        return True
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(
+            self._say(
                 f"runs cannot be kept in {self.folder} ({error}): the study goes on, and the next "
-                "one trains anew. Name another folder with --ablation-store=DIR.",
-                stacklevel=3,
+                "one trains anew. Name another folder with --ablation-store=DIR."
             )
 
+    def _say(self, text: str) -> None:
+        warnings.warn(AblationWarning(text), stacklevel=4)
 
-def _run(entry: dict[str, Any]) -> Run:
-    def number(value: float | None) -> float:
-        return math.nan if value is None else value
 
-    return Run(
-        **{
-            **entry,
-            "metrics": {name: number(value) for name, value in entry["metrics"].items()},
-            "curves": {name: tuple(map(number, curve)) for name, curve in entry["curves"].items()},
+def sweep(store: Store, *, older_than: float = 3600.0) -> int:
+    """Remove what killed processes left half-done, and return how many bytes that was.
+
+    Args:
+        store: Whose folder.
+        older_than: Seconds; what is younger may be another process's work.
+    """
+    named = {path for key in store.keys("runs") for path in _files_of(store, key)}
+    left = [path for path in (store.folder / "runs").glob("*.npz") if path not in named]
+    for folder in ("runs", "duets", "checkpoints", "progress"):
+        left += (store.folder / folder).glob("*.part")
+    left += (store.folder / "progress").glob("*.json")
+    freed = 0
+    for path in left:
+        with suppress(OSError):
+            status = path.stat()
+            if status.st_mtime < time.time() - older_than:
+                path.unlink()
+                freed += status.st_size
+    return freed
+
+
+def copied(source: Store, entry: Entry, target: Store) -> None:
+    """Copy an entry into another store."""
+    for path in reversed(entry.files):  # the arrays first: who finds the entry finds all of it
+        to = target.folder / entry.kind / path.name
+        if target._make(to.parent):
+            handle, temporary = tempfile.mkstemp(dir=to.parent, suffix=".part")
+            os.close(handle)
+            shutil.copy2(path, temporary)
+            os.replace(temporary, to)
+
+
+# ---------------------------------------------------------------------------------------- bytes
+
+_IN_ARRAYS = ("curves", "correct")
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / f"{key}.json"
+
+
+def _files_of(store: Store, key: str) -> tuple[Path, ...]:
+    with suppress(DamagedEntryError, NewerEntryError, OSError):
+        return store.read("runs", key).files
+    return tuple((store.folder / "runs").glob(f"{key}-*.npz"))
+
+
+def _replaced(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file beside its place and put it there in one step."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _sealed(entry: Mapping[str, Any]) -> bytes:
+    """Return an entry as JSON, its checksum and format first."""
+    body = _without_nan(entry)
+    return _written({"format": FORMAT, "checksum": _checksum(body), "entry": body})
+
+
+def _unsealed(content: bytes) -> dict[str, Any]:
+    try:
+        whole = json.loads(content)
+        if isinstance(whole, dict) and isinstance(whole.get("format"), int):
+            if whole["format"] > FORMAT:
+                raise NewerEntryError(f"is of format {whole['format']}, of a newer pytest-ablation")
+            if whole["format"] < FORMAT:
+                raise DamagedEntryError("it is of an older format")
+        # The bytes are compared too: a change that JSON does not care for is a change.
+        if whole["checksum"] != _checksum(whole["entry"]) or content != _written(whole):
+            raise DamagedEntryError("its checksum is not that of its content")
+        return dict(whole["entry"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedEntryError(f"it is no entry: {error or type(error).__name__}") from error
+
+
+def _checksum(body: Any) -> str:
+    return hashlib.sha256(_written(body)).hexdigest()
+
+
+def _written(value: Any) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()
+
+
+def _arrays(path: Path, digest: str) -> dict[str, Any]:
+    """Return a run's curves and what it got right, from its file of arrays."""
+    import numpy as np
+
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedEntryError(f"{path.name} is missing") from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DamagedEntryError(f"the checksum of {path.name} is not that of its content")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        curves = {
+            name.removeprefix("curve "): tuple(arrays[name].tolist())
+            for name in arrays.files
+            if name != "correct"
         }
-    )
+        correct = base64.b64encode(arrays["correct"].tobytes()).decode()
+    return {"curves": curves, "correct": correct}
+
+
+def _with_nan(run: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {n: math.nan if value is None else value for n, value in run["metrics"].items()}
+    return {**run, "metrics": metrics}
+
+
+def _with_tuples(duet: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(each) if isinstance(each, list) else each for key, each in duet.items()}
 
 
 def _without_nan(value: Any) -> Any:

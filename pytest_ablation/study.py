@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-import pkgutil
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.errors import AblationError
+from pytest_ablation.execution.worker import Result, Task, Timing, Training
 from pytest_ablation.experiment import Dataset, Duet, Experiment, Recipe, Run, Trial
 from pytest_ablation.store import Store
+from pytest_ablation.verdict import Settled
+
+DUET_SECONDS = 10.0
+
+
+class Executor(Protocol):
+    """Who does the tasks of a study."""
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether they are done in pytest's own process."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what its processes share and no other session needs."""
+
+    def queue(self, task: Task) -> None:
+        """Do a task when its turn comes."""
+
+    def result(self, task: Task) -> Result:
+        """Return what a task gives, which is done next."""
+
+    def close(self) -> None:
+        """End what is under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,24 +108,25 @@ class Study:
         alpha: Error rate of a verdict.
         comparisons: Comparisons that the session's tests make, as far as their code shows.
         refresh: Whether runs from before this session count.
-        training: A context in which a trial is trained: given what to call it, it gives the
-            function that is told the progress.
-        trained: Fingerprints of the trials trained in this process.
+        executor: Who trains.
+        trained: Fingerprints of the trials trained in this session.
     """
 
     store: Store
     profile: Profile
     asked_seeds: tuple[int, int]
     refresh: bool
-    training: Callable[[str], Any]
+    executor: Executor
     alpha: float = 0.05
     comparisons: int = 1
     trained: list[str] = field(default_factory=list)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
+    _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
+    _sources: dict[str, Callable[[], Dataset]] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
 
     @property
@@ -132,51 +160,134 @@ class Study:
             self._variants[key] = experiment, ablation, arm
         return self._variants[key][2]
 
-    def run(self, trial: Trial, data: Dataset, name: str) -> Run:
-        """Return a trial's run: of this session, else from the store, else trained now."""
-        key = trial.fingerprint
-        if key not in self._runs:
-            with self.store.lock(key):
-                run = self.store.load(key, self._started if self.refresh else 0.0)
-                if run is None:
-                    train = pkgutil.resolve_name(trial.trainer)
-                    with self.training(f"{name}, seed {trial.seed}") as progress:
-                        run = train(trial, data, progress)
-                    self.store.save(trial, run)
-                    self.trained.append(key)
-            self._runs[key] = run
+    def run(self, arm: Arm, seed: int) -> Run:
+        """Return a trial's run: of this session, else from the store, else trained now.
+
+        Raises:
+            TrainingError: It could not be trained.
+        """
+        key = arm.trial(seed).fingerprint
+        if not self._is_kept(key):
+            result = self.executor.result(self._training(arm, seed))
+            self._runs[key] = result.value
+            self._queued.discard(key)
+            if result.trained:
+                self.trained.append(key)
         return self._runs[key]
 
-    def duet(self, variant: Arm, baseline: Arm, settled: Callable[[Duet], bool]) -> Duet:
+    def queue(self, *arms: Arm, seeds: int) -> None:
+        """Have the runs of arms trained, with the seeds from 0, while others are waited for."""
+        for seed in range(seeds):
+            for arm in arms:
+                key = arm.trial(seed).fingerprint
+                if key not in self._queued and not self._is_kept(key):
+                    self._queued.add(key)
+                    self.executor.queue(self._training(arm, seed))
+
+    @property
+    def name(self) -> str:
+        """Tells the session from others."""
+        return f"{os.getpid()} at {self._started:.0f}"
+
+    @property
+    def used(self) -> list[str]:
+        """The names in the store of the runs and duets of this session."""
+        return [*self._runs, *self._duets]
+
+    @property
+    def _newer_than(self) -> float:
+        return self._started if self.refresh else 0.0
+
+    def _is_kept(self, key: str) -> bool:
+        """Tell whether a run is at hand; takes it from the store where it is there."""
+        if key not in self._runs and key not in self._queued:
+            run = self.store.load(key, self._newer_than)
+            if run is not None:
+                self._runs[key] = run
+        return key in self._runs
+
+    def _training(self, arm: Arm, seed: int) -> Training:
+        trial = arm.trial(seed)
+        return Training(
+            trial=trial,
+            data=self._source(arm.experiment.data),
+            name=f"{arm.description}, seed {seed}",
+            store=self.store,
+            newer_than=self._newer_than,
+            modules=self._modules(trial),
+        )
+
+    def _source(self, data: Dataset) -> Callable[[], Dataset]:
+        """Return what gives the data at the profile's size, in the process that trains."""
+        if self.executor.in_this_process:
+            return partial(self.reduced, data)
+        key = data.fingerprint
+        if key not in self._sources:
+            from pytest_ablation.data import maps, sample
+
+            try:
+                entry = maps.shared(self.store.folder / "data", data)
+            except OSError:
+                entry = maps.shared(self.executor.scratch, data)
+            share, most = self.profile.share, self.profile.most_tested
+            self._sources[key] = partial(sample.opened, entry, share, most)
+        return self._sources[key]
+
+    def _modules(self, *trials: Trial) -> dict[str, str]:
+        """Return the files of the user's own modules that trials need, by name."""
+        if self.executor.in_this_process:
+            return {}
+        named = {name.partition(":")[0] for trial in trials for name in trial.sources}
+        named |= {trial.trainer.partition(":")[0] for trial in trials}
+        modules = {name: sys.modules.get(name) for name in sorted(named)}
+        files = {name: getattr(module, "__file__", None) for name, module in modules.items()}
+        return {name: file for name, file in files.items() if file is not None}
+
+    def duet(self, variant: Arm, baseline: Arm, settled: Settled) -> Duet:
         """Return the variant's time a step over the baseline's, measured side by side.
 
         A ratio measured on this host before stands where it settles the question, or was measured
         at full length. Of processes that share the store, one measures at a time.
         """
         from pytest_ablation.training.device import host
-        from pytest_ablation.training.duet import SECONDS, duet
 
-        arms = [(arm.trial(0), self.reduced(arm.experiment.data)) for arm in (variant, baseline)]
-        names = "/".join([host(), *(trial.fingerprint for trial, _ in arms)])
+        trials = [arm.trial(0) for arm in (variant, baseline)]
+        names = "/".join([host(), *(trial.fingerprint for trial in trials)])
         key = hashlib.sha256(names.encode()).hexdigest()
-        with self.store.lock("duets"):
-            kept = self._duets.get(key)
-            kept = kept or self.store.load_duet(key, self._started if self.refresh else 0.0)
-            if kept is None or not (settled(kept) or kept.seconds >= SECONDS):
-                with self.training(f"time a step, {variant.description} against baseline"):
-                    kept = duet(*arms, settled=settled)
-                self.store.save_duet(key, kept)
+
+        def is_enough(duet: Duet | None) -> bool:
+            return duet is not None and (settled(duet) or duet.seconds >= DUET_SECONDS)
+
+        kept = self._duets.get(key) or self.store.load_duet(key, self._newer_than)
+        if kept is None or not is_enough(kept):
+            with self.store.lock("duets"):
+                kept = self.store.load_duet(key, self._newer_than)
+                if kept is None or not is_enough(kept):
+                    name = f"time a step, {variant.description} against baseline"
+                    first, second = (
+                        (trial, self._source(arm.experiment.data))
+                        for trial, arm in zip(trials, (variant, baseline), strict=True)
+                    )
+                    timing = Timing(
+                        variant=first,
+                        baseline=second,
+                        settled=settled,
+                        seconds=DUET_SECONDS,
+                        name=name,
+                        modules=self._modules(*trials),
+                    )
+                    kept = self.executor.result(timing).value
+                    self.store.save_duet(key, kept, name)
         self._duets[key] = kept
         return kept
 
     def reduced(self, data: Dataset) -> Dataset:
         """Return the data at the profile's size."""
-        from pytest_ablation.data.sample import reduced
+        from pytest_ablation.data import sample
 
         if data.fingerprint not in self._data:
             share, most = self.profile.share, self.profile.most_tested
-            whole = share == 1.0 and most is None
-            self._data[data.fingerprint] = data if whole else reduced(data, share, most)
+            self._data[data.fingerprint] = sample.reduced(data, share, most)
         return self._data[data.fingerprint]
 
 
@@ -255,8 +366,7 @@ class Arm:
     def run(self, seed: int) -> Run:
         """Return the run with a seed; trains it where it is not on disk."""
         if seed not in self._known:
-            data = self.study.reduced(self.experiment.data)
-            self._known[seed] = self.study.run(self.trial(seed), data, self.description)
+            self._known[seed] = self.study.run(self, seed)
         return self._known[seed]
 
 

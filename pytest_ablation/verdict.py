@@ -18,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri, stdtrit
 
+from pytest_ablation.experiment import Duet
+
 Outcome = Literal["holds", "violated", "undecided"]
 
 POWER = 0.8  # what "probably" means where seeds are foretold
 MOST_SEEDS = 200  # more are not foretold
 ONE_SEED = "one seed an arm: how trainings differ is not known"
+PRECISION = 0.03  # of a ratio of times that is shown, whatever its bound
 FIRST_LOOK = 20  # pairs; a median is looked at with 20, 40, 80, …
 
 
@@ -392,6 +395,36 @@ def decide_median(
         seeds=1,
         p=_bisected(lambda each: bound.allows(*limits(each * share))),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """Whether the ratio of a duet is known well enough: its bound is decided, and its limits near.
+
+    Attributes:
+        bound: On the logarithm of the ratio.
+        alpha: As in `decide_median`.
+        comparisons: Likewise.
+    """
+
+    bound: Bound
+    alpha: float = 0.05
+    comparisons: int = 1
+
+    def verdict(self, duet: Duet) -> Verdict:
+        """Return the verdict on a duet so far."""
+        return decide_median(
+            duet.log_ratios,
+            self.bound,
+            alpha=self.alpha,
+            comparisons=self.comparisons,
+            null=duet.own_log_ratios,
+        )
+
+    def __call__(self, duet: Duet) -> bool:
+        """Tell whether to stop measuring."""
+        known = self.verdict(duet)
+        return known.outcome != "undecided" and known.high - known.low <= 2 * PRECISION
 
 
 def _median_limits(ordered: NDArray[np.float64], level: float) -> tuple[float, float]:

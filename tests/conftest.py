@@ -27,6 +27,13 @@ def experiment():
 
 
 @pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Pytest's own, its runs training in this process, which has imported Keras for all of them."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--ablation-workers=0")
+    return pytester
+
+
+@pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """A folder with the tiny experiment as its `experiment` fixture; the tests are the caller's."""
     pytester.makepyfile(tiny=TINY.read_text(encoding="utf-8"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import itertools
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pytest_ablation import Experiment, Run, configure, remove, train_with
+from pytest_ablation.execution.local import Here
 from pytest_ablation.experiment import Progress, Trial
 from pytest_ablation.store import Store
 from pytest_ablation.study import PROFILES, Arm, Study
@@ -32,7 +34,7 @@ def a_study() -> Study:
         profile=PROFILES["full"],
         asked_seeds=(1, 1),
         refresh=False,
-        training=lambda name: None,
+        executor=Here(waiting=lambda: nullcontext(print)),
     )
 
 

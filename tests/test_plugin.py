@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -477,8 +476,7 @@ def test_each(variant):
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*ablation findings*", "2 ablations*"])
     assert len(runs(suite)) == 3
-    seconds = [json.loads(path.read_text())["run"]["wall"] for path in runs(suite)]
-    assert all(second > 0 for second in seconds)
+    assert len(list((suite.path / ".ablation" / "runs").glob("*.npz"))) == 3
 
 
 @pytest.mark.parametrize(

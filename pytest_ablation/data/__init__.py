@@ -42,7 +42,8 @@ def load(choice: str, cache: Path) -> Dataset:
         except DataError as error:
             if choice == "cifar10":
                 raise
-            return replace(shapes10.load(cache), stand_in=str(error))
+            shapes = shapes10.load(cache)
+            return replace(shapes, stand_in=str(error)).known_as(shapes.fingerprint)
     path = Path(os.path.expanduser(choice))
     if not choice or not os.path.lexists(path):
         raise DataError(

@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock
 
+from pytest_ablation.errors import DataError
 from pytest_ablation.experiment import Dataset
 
 _FORMAT = 1
@@ -66,6 +67,47 @@ def keep(cache: Path, key: str, make: Callable[[], Dataset]) -> Dataset:
     return kept
 
 
+def shared(cache: Path, data: Dataset) -> Path:
+    """Return the folder of an entry with this data, for another process to have it `opened`.
+
+    Args:
+        cache: Folder of the entries, where the data is written if it is not in an entry yet.
+        data: The data.
+
+    Raises:
+        OSError: It cannot be written.
+        DataError: Its arrays hold Python objects.
+    """
+    file = getattr(data.x_train, "filename", None)
+    if file is not None:
+        entry = Path(file).parent
+        kept = _read(entry)
+        if kept is not None and kept.fingerprint == data.fingerprint:
+            return entry
+    entry = cache / data.fingerprint
+    with locked(cache, entry.name) as obstacle:
+        if obstacle is not None:
+            raise OSError(str(obstacle))
+        if _read(entry) is None:
+            try:
+                _write(entry, data)
+            except ValueError as error:
+                raise DataError(f"{data.name}: arrays of Python objects cannot be kept.") from error
+    return entry
+
+
+def opened(entry: Path) -> Dataset:
+    """Return the data of an entry as memory maps.
+
+    Raises:
+        DataError: It is gone or damaged.
+    """
+    data = _read(entry)
+    if data is None:
+        raise DataError(f"{entry}: the data that was kept there is gone or damaged.")
+    return data
+
+
 @contextmanager
 def locked(cache: Path, name: str) -> Iterator[Exception | None]:
     """Hold a lock that processes share; where the cache cannot have one, go on without.
@@ -103,7 +145,8 @@ def _read(entry: Path) -> Dataset | None:
         if {name: _describe(array) for name, array in arrays.items()} != meta["arrays"]:
             return None
         texts: dict[str, Any] = {name: str(meta[name]) for name in _TEXTS}
-        return Dataset(**arrays, **texts, classes=tuple(meta["classes"]), digest=meta["digest"])
+        data = Dataset(**arrays, **texts, classes=tuple(meta["classes"]))
+        return data.known_as(meta["digest"])
     except Exception:  # Damage takes any form, and all of it has one cure: the entry is made again.
         return None
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_ablation.data import maps
 from pytest_ablation.experiment import Dataset
 
 
@@ -36,8 +39,16 @@ def stratified(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(place, kind="stable")[:count])
 
 
+@cache
+def opened(entry: Path, training: float, test: int | None) -> Dataset:
+    """Return the data of an entry of memory maps, reduced; a process does this once."""
+    return reduced(maps.opened(entry), training, test)
+
+
 def reduced(data: Dataset, training: float, test: int | None) -> Dataset:
     """Return the data set with a fraction of its training and at most `test` test examples."""
+    if training == 1.0 and test is None:
+        return data
     chosen = stratified(data.y_train, max(1, round(len(data.y_train) * training)))
     tested = stratified(data.y_test, test or len(data.y_test))
     return replace(
@@ -46,5 +57,4 @@ def reduced(data: Dataset, training: float, test: int | None) -> Dataset:
         y_train=np.asarray(data.y_train[chosen]),
         x_test=data.x_test[tested] if test else data.x_test,
         y_test=data.y_test[tested] if test else data.y_test,
-        digest="",
     )

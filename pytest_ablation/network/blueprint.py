@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -202,15 +204,43 @@ def _initialise(layer: keras.layers.Layer, seed: int) -> None:
     layer.set_weights(copy.get_weights())
 
 
+def deserialized(config: Any) -> Any:
+    """Return the Keras object of a configuration, the user's own classes and functions found.
+
+    The configuration comes from the user's own study, never from a file.
+    """
+    own = dict(_own_objects(config))
+    return keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
+
+
+def _own_objects(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a configuration names in modules that are not Keras's, by its name there."""
+    if isinstance(config, list):
+        for value in config:
+            yield from _own_objects(value)
+    if not isinstance(config, dict):
+        return
+    module, kind, name = (config.get(key) for key in ("module", "class_name", "registered_name"))
+    if isinstance(module, str) and module.partition(".")[0] not in ("keras", "builtins"):
+        found = sys.modules.get(module) or importlib.import_module(module)
+        own = str(config["config"] if kind == "function" else kind)
+        if hasattr(found, own):
+            yield own if kind == "function" else str(name), getattr(found, own)
+    for value in config.values():
+        yield from _own_objects(value)
+
+
 def _deserialized(config: dict[str, Any]) -> keras.Model:
-    # The configuration comes from the user's own network in this study, never from a file.
     try:
-        return keras.saving.deserialize_keras_object(config, safe_mode=False)
-    except TypeError as error:
+        return deserialized(config)
+    except (TypeError, ImportError) as error:
+        cause = str(error).splitlines()[0]
+        if "Exception encountered: " in str(error):
+            cause = str(error).rpartition("Exception encountered: ")[2].splitlines()[0]
         raise AblationError(
-            "the network cannot be rebuilt from its configuration: "
-            f"{str(error).splitlines()[0]} Layers and functions of your own must stand at the top "
-            "level of a module, and give their settings by get_config."
+            f"the network cannot be rebuilt from its configuration: {cause} Layers and functions "
+            "of your own must stand at the top level of a module, and give their settings by "
+            "get_config."
         ) from error
 
 

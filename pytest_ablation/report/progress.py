@@ -1,80 +1,165 @@
-"""The line that a training shows: arm, seed, epoch, accuracy and seconds left."""
+"""What a session shows while a test waits for trainings: a line each, and how far the study is."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_ablation.execution.local import Board, Show
 from pytest_ablation.experiment import Progress
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
+    from rich.console import RenderableType
 
-SECONDS_BETWEEN_LINES = 30.0
+SECONDS_BETWEEN_LINES = 60.0
+BAR = 30
+
+_last_line = -math.inf  # when plain lines were last written, whoever waited
 
 
 @contextmanager
 def shown(
-    name: str, reporter: pytest.TerminalReporter | None, capture: CaptureManager | None
-) -> Iterator[Callable[[Progress], None]]:
-    """Show how a training goes; gives the function that is told of it.
+    reporter: pytest.TerminalReporter | None, capture: CaptureManager | None
+) -> Iterator[Show]:
+    """Show how trainings go while a result is waited for; gives the function that is told.
 
-    On a terminal one line is written anew at each epoch, and is gone at the end; elsewhere a line
-    is written every half minute.
+    On a terminal a line a worker and the study's bar are written anew at each look, and are gone at
+    the end; elsewhere plain lines are written, once a minute.
 
     Args:
-        name: The arm and the seed.
-        reporter: Pytest's terminal; None in a worker process, which shows nothing.
-        capture: Pytest's capturing, lifted while the line is written.
+        reporter: Pytest's terminal; None in a worker of pytest-xdist, which shows nothing.
+        capture: Pytest's capturing, lifted while something is written.
     """
     if reporter is None:
-        yield lambda progress: None
-        return
-    is_terminal = bool(reporter.isatty)
-    last = time.monotonic() if not is_terminal else -math.inf
+        yield lambda board: None
+    elif reporter.isatty:
+        with _live(reporter, capture) as show:
+            yield show
+    else:
+        yield lambda board: _write_plainly(board, reporter, capture)
 
-    def write(text: str) -> None:
-        if capture is not None:
-            with capture.global_and_fixture_disabled():
-                _write(reporter, text, is_terminal)
-        else:
-            _write(reporter, text, is_terminal)
 
-    def show(progress: Progress) -> None:
-        nonlocal last
-        if is_terminal or time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            write(f"{name}: {said(progress)}")
+@contextmanager
+def _live(reporter: pytest.TerminalReporter, capture: CaptureManager | None) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.live import Live
 
-    if is_terminal:
-        write(f"{name}: building")
+    writer = reporter.config.get_terminal_writer()
+    with _uncaptured(capture):
+        reporter.ensure_newline()
+    console = Console(
+        file=_Through(writer),  # type: ignore[arg-type] # of a file, it only needs to write
+        width=writer.fullwidth,
+        force_terminal=True,
+        color_system="standard" if writer.hasmarkup else None,
+        legacy_windows=False,
+        highlight=False,
+    )
+    live = Live(
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+    def show(board: Board) -> None:
+        with _uncaptured(capture):
+            live.update(_drawn(board, writer.fullwidth), refresh=True)
+
+    with _uncaptured(capture):
+        live.start()
     try:
         yield show
     finally:
-        if is_terminal:
-            write("")
+        with _uncaptured(capture):
+            live.stop()
 
 
-def said(progress: Progress) -> str:
+class _Through:
+    """A file for rich that writes where pytest writes."""
+
+    def __init__(self, writer: object) -> None:
+        self._writer = writer
+
+    def write(self, text: str) -> int:
+        self._writer.write(text)  # type: ignore[attr-defined] # pytest's TerminalWriter
+        return len(text)
+
+    def flush(self) -> None:
+        self._writer.flush()  # type: ignore[attr-defined] # likewise
+
+
+def _drawn(board: Board, width: int) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = [f"  {name}: {said(progress)}" for name, progress in board.running]
+    texts = [Text(_cut(line, width - 1), no_wrap=True) for line in lines]
+    if board.known > 1:
+        full = round(BAR * board.done / board.known)
+        bar = Text("  ")
+        bar.append("━" * full, style="green").append("━" * (BAR - full), style="bright_black")
+        bar.append(f" {overall(board)}")
+        texts.append(bar)
+    return Group(*texts)
+
+
+def _write_plainly(
+    board: Board, reporter: pytest.TerminalReporter, capture: CaptureManager | None
+) -> None:
+    global _last_line
+    now = time.monotonic()
+    if _last_line == -math.inf:
+        _last_line = now  # nothing is said of what takes less than a minute
+    if now - _last_line < SECONDS_BETWEEN_LINES or not board.running:
+        return
+    _last_line = now
+    with _uncaptured(capture):
+        reporter.ensure_newline()
+        for name, progress in board.running:
+            reporter.write_line(f"{name}: {said(progress)}")
+        if board.known > 1:
+            reporter.write_line(overall(board))
+        reporter.flush()
+
+
+def said(progress: Progress | None) -> str:
     """Return where a training is: ``epoch 7/20, accuracy 64.1 %, 52 s left``."""
+    if progress is None:
+        return "starting"
     accuracy = ""
     if not math.isnan(progress.accuracy):
         accuracy = f", accuracy {100 * progress.accuracy:.1f} %"
-    minutes, seconds = divmod(round(progress.seconds_left), 60)
-    left = f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    left = duration(progress.seconds_left)
     return f"epoch {progress.epoch}/{progress.epochs}{accuracy}, {left} left"
 
 
-def _write(reporter: pytest.TerminalReporter, text: str, is_terminal: bool) -> None:
-    reporter.ensure_newline()
-    if is_terminal:
-        width = reporter.config.get_terminal_writer().fullwidth - 1
-        reporter.rewrite(text[:width], erase=True)
-    else:
-        reporter.write_line(text)
-    reporter.flush()
+def overall(board: Board) -> str:
+    """Return how far the study is: ``7 of 12 trainings, 14 min left``."""
+    left = "" if board.seconds_left is None else f", about {duration(board.seconds_left)} left"
+    return f"{board.done} of {board.known} trainings{left}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``52 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+@contextmanager
+def _uncaptured(capture: CaptureManager | None) -> Iterator[None]:
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        yield

@@ -21,7 +21,6 @@ from pytest_ablation.training.device import host, sees_gpu
 from pytest_ablation.training.fit import batches, compiled
 
 WARM_UP_STEPS = 3
-SECONDS = 10.0
 FIRST_LOOK = 20  # pairs; the next looks are at twice as many each
 BATCHES = 8
 
@@ -32,7 +31,7 @@ def duet(
     variant: tuple[Trial, Dataset],
     baseline: tuple[Trial, Dataset],
     *,
-    seconds: float = SECONDS,
+    seconds: float = 10.0,
     settled: Callable[[Duet], bool] = lambda duet: False,
 ) -> Duet:
     """Time the training steps of a variant against its baseline's.

@@ -9,6 +9,7 @@ import keras
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Recipe, canonical_json
+from pytest_ablation.network import blueprint
 from pytest_ablation.network.blueprint import source_hash
 
 
@@ -43,7 +44,7 @@ def deserialized(recipe: str) -> Recipe:
     return Recipe(
         **{
             **settings,
-            "optimizer": keras.saving.deserialize_keras_object(settings["optimizer"]),
+            "optimizer": blueprint.deserialized(settings["optimizer"]),
             "loss": _deserialized(settings["loss"]),
             "metrics": tuple(_deserialized(metric) for metric in settings["metrics"]),
         }
@@ -61,10 +62,13 @@ def sources(recipe: Recipe) -> dict[str, str]:
 
 
 def _serialized(thing: Any) -> Any:
-    return thing if isinstance(thing, str) else keras.saving.serialize_keras_object(thing)
+    if isinstance(thing, str):
+        return thing
+    config = keras.saving.serialize_keras_object(thing)
+    if config["class_name"] == "function" and config["module"] == "builtins":
+        config["module"] = thing.__module__  # which Keras leaves out, and another process needs
+    return config
 
 
 def _deserialized(thing: Any) -> Any:
-    if isinstance(thing, str):
-        return thing
-    return keras.saving.deserialize_keras_object(thing, safe_mode=False)
+    return thing if isinstance(thing, str) else blueprint.deserialized(thing)

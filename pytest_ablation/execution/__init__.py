@@ -1,0 +1,1 @@
+"""Who trains: worker processes on this machine, or pytest's own process."""

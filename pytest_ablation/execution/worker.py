@@ -1,0 +1,220 @@
+"""What is done where training happens: a task from its plain data to what came of it.
+
+A task names all that it needs, so that any process with the same packages can do it. Each has a
+key, which tells it from others, and a name, which says what to call it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import pkgutil
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_ablation.errors import AblationWarning
+from pytest_ablation.experiment import Dataset, Duet, Progress, Run, Trial, Watcher
+from pytest_ablation.store import Store
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a task.
+
+    Attributes:
+        value: A run, or a duet.
+        trained: Whether it was done now, and not found in the store.
+        warned: What there was to warn of.
+    """
+
+    value: Any
+    trained: bool
+    warned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Train a trial, unless another process has done so.
+
+    Attributes:
+        trial: What to train.
+        data: Gives its data, at the profile's size.
+        name: What to call it.
+        store: Where its run and its unfinished state are kept.
+        newer_than: Seconds since the epoch; an older run in the store does not count.
+        modules: Files of the user's own modules that it needs, by name.
+        threads: The most threads to train with; None for all that there are.
+    """
+
+    trial: Trial
+    data: Callable[[], Dataset]
+    name: str
+    store: Store
+    newer_than: float = 0.0
+    modules: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The trial's fingerprint."""
+        return self.trial.fingerprint
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; None where another process is at it and this one is not to wait."""
+        with self.store.lock(self.key, wait=wait) as held:
+            if not held:
+                return None
+            run = self.store.load(self.key, self.newer_than)
+            if run is not None:
+                return Result(value=run, trained=False)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", AblationWarning)
+                run = self._trained(tell)
+            own = [each for each in caught if issubclass(each.category, AblationWarning)]
+            return Result(value=run, trained=True, warned=tuple(str(e.message) for e in own))
+
+    def _trained(self, tell: Tell | None) -> Run:
+        _provide(self.modules)
+        train = pkgutil.resolve_name(self.trial.trainer)
+        told = tell or (lambda progress: self.store.tell(self.key, self.name, progress))
+        checkpoint = self.store.checkpoint(self.key)
+        try:
+            run: Run = train(self.trial, self.data(), Watcher(told, checkpoint))
+        finally:
+            self.store.tell(self.key, self.name, None)
+        self.store.save(self.trial, run, self.name)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Time the training steps of two trials in turn.
+
+    Attributes:
+        variant: The variant's trial, and what gives its data.
+        baseline: The baseline's.
+        settled: Asked now and then whether the ratio is known well enough.
+        seconds: How long to measure, at most.
+        name: What to call it.
+        modules: Files of the user's own modules that it needs, by name.
+        threads: The most threads to step with. With one, a step next to another varies half as
+            much as with two.
+    """
+
+    variant: tuple[Trial, Callable[[], Dataset]]
+    baseline: tuple[Trial, Callable[[], Dataset]]
+    settled: Callable[[Duet], bool]
+    seconds: float
+    name: str
+    modules: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = 1
+
+    @property
+    def key(self) -> str:
+        """Both trials' fingerprints."""
+        return f"{self.variant[0].fingerprint}/{self.baseline[0].fingerprint}"
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it."""
+        from pytest_ablation.training.duet import duet
+
+        _provide(self.modules)
+        trials = [(trial, data()) for trial, data in (self.variant, self.baseline)]
+        return Result(value=duet(*trials, seconds=self.seconds, settled=self.settled), trained=True)
+
+
+Task = Training | Timing
+
+
+# --------------------------------------------------------------------------- a worker's process
+
+
+def start(environment: Mapping[str, str], log: Path) -> None:
+    """Make ready a process that was started for tasks: called once, before the first.
+
+    Args:
+        environment: Variables to set before Keras is imported.
+        log: File that takes what the process writes, for the message when it dies.
+    """
+    os.environ.update(environment)
+    _write_to(log)
+    _end_with_parent()
+    # What may be killed when memory runs out is the training, not pytest.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+    # At once, also amid a step: all that counts is on disk.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _limit_threads(int(environment["OMP_NUM_THREADS"]))
+
+
+def run(task: Task, log: Path) -> Result | None:
+    """Do a task in a worker's process."""
+    os.truncate(log, 0)
+    return task(wait=False)
+
+
+def _write_to(log: Path) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 # stays for good
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+
+
+def _end_with_parent() -> None:
+    """End this process when pytest's does, however that ends, and with it the locks held."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _limit_threads(threads: int) -> None:
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1 if threads == 1 else 2)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    elif backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _provide(modules: Mapping[str, str]) -> None:
+    """Import the user's modules as pytest did, which may have found them by their files alone."""
+    for name, file in modules.items():
+        known = sys.modules.get(name)
+        if known is None:
+            with suppress(ImportError):
+                known = importlib.import_module(name)
+        if getattr(known, "__file__", None) == file:
+            continue
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)

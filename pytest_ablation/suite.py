@@ -1,0 +1,102 @@
+"""What collected tests ask of a study, as their markers, fixtures and code show it."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator
+from types import CodeType
+
+import pytest
+
+from pytest_ablation.ablation import Ablation
+from pytest_ablation.errors import AblationError
+
+# A test whose code names one of these will need trainings; what it calls may need more.
+TRAINED = {"accuracy", "loss", "gap", "wall", "metric", "history", "runs"}
+RELATIVE = {"change", "ratio", "interval"}
+
+
+def is_of_an_arm(item: pytest.Item) -> bool:
+    """Tell whether a test asks for the baseline or a variant."""
+    return not {"variant", "baseline"}.isdisjoint(_fixtures(item))
+
+
+def asks_for_a_variant(item: pytest.Item) -> bool:
+    """Tell whether a test asks for a variant."""
+    return "variant" in _fixtures(item)
+
+
+def trains_variant(item: pytest.Item) -> bool:
+    """Tell whether a test will surely need its variant trained, as far as its code shows."""
+    return "variant" in _fixtures(item) and not TRAINED.isdisjoint(_names(item))
+
+
+def trains_baseline(item: pytest.Item) -> bool:
+    """Tell whether a test will surely need the baseline trained, as far as its code shows."""
+    names = _names(item)
+    asked = "baseline" in _fixtures(item) or not RELATIVE.isdisjoint(names)
+    return asked and not TRAINED.isdisjoint(names)
+
+
+def comparisons(item: pytest.Item) -> int:
+    """Return how many comparisons a test's own code shows, at least one."""
+    code = _code(item)
+    shown = dis.get_instructions(code) if code else ()
+    return max(1, sum(instruction.opname == "COMPARE_OP" for instruction in shown))
+
+
+def ablation(item: pytest.Item) -> Ablation:
+    """Return the test's ablation.
+
+    Raises:
+        AblationError: There is none, more than one, or something else in its place.
+    """
+    marker = item.get_closest_marker("ablation")
+    given = list(marker.args) if marker else []
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        given += [item.callspec.params["variant"]] if "variant" in item.callspec.params else []
+    if not given:
+        raise AblationError(
+            "which ablation? Mark the test with @pytest.mark.ablation(remove(…)), or parametrize "
+            '"variant" with indirect=True.'
+        )
+    if len(given) > 1:
+        raise AblationError(f"{len(given)} ablations where one is meant: add them up with +.")
+    if not isinstance(given[0], Ablation):
+        raise AblationError(
+            f"{given[0]!r} is no ablation. Write an edit, as remove(…), configure(…) or use(…)."
+        )
+    return given[0]
+
+
+def of_one_experiment(item: pytest.Item) -> list[pytest.Item]:
+    """Return the session's tests whose experiment comes from the same fixture as a test's."""
+    same = _experiment_fixture(item)
+    items = filter(is_of_an_arm, item.session.items)
+    return [each for each in items if _experiment_fixture(each) is same]
+
+
+def _experiment_fixture(item: pytest.Item) -> object:
+    """Return the fixture definition that gives a test its experiment; pytest names it privately."""
+    definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
+    return definitions["experiment"][-1] if "experiment" in definitions else None
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
+def _code(item: pytest.Item) -> CodeType | None:
+    return getattr(getattr(item, "function", None), "__code__", None)
+
+
+def _names(item: pytest.Item) -> set[str]:
+    code = _code(item)
+    return set(_named(code)) if code else set()
+
+
+def _named(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _named(constant)
