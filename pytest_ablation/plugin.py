@@ -53,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     options.alpha(config)
     options.workers(config)
     options.timeout(config)
+    if options.plan(config):
+        config.option.setuponly = True  # pytest's own way to set tests up and not call them
     config.pluginmanager.register(Reporting(config), "ablation-reporting")
 
 
@@ -62,13 +64,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def _study(session: pytest.Session) -> Study:
     config = session.config
     if STUDY not in config.stash:
-        from pytest_ablation.execution import local
+        from pytest_ablation.execution import local, machine
+        from pytest_ablation.plan import NothingTrained
         from pytest_ablation.report.progress import shown
         from pytest_ablation.store import Store
         from pytest_ablation.study import PROFILES, Study
         from pytest_ablation.training.device import sees_gpu
 
-        local.share_gpus()
+        machine.share_gpus()
         profile = options.profile(config)
         if profile == "auto":
             profile = "full" if sees_gpu() else "quick"
@@ -76,6 +79,14 @@ def _study(session: pytest.Session) -> Study:
         reporter = manager.getplugin("terminalreporter")
         capture = manager.getplugin("capturemanager")
         store = Store(options.store(config))
+        executor = local.executor(
+            store,
+            workers=options.workers(config),
+            sees_gpu=sees_gpu(),
+            sessions=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+            timeout=options.timeout(config),
+            waiting=lambda: shown(reporter, capture),
+        )
         config.stash[STUDY] = Study(
             store=store,
             profile=PROFILES[profile],
@@ -83,14 +94,7 @@ def _study(session: pytest.Session) -> Study:
             refresh=options.refresh(config),
             alpha=options.alpha(config),
             comparisons=sum(map(suite.comparisons, filter(suite.is_of_an_arm, session.items))),
-            executor=local.executor(
-                store,
-                workers=options.workers(config),
-                sees_gpu=sees_gpu(),
-                sessions=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-                timeout=options.timeout(config),
-                waiting=lambda: shown(reporter, capture),
-            ),
+            executor=NothingTrained(executor) if options.plan(config) else executor,
         )
     return config.stash[STUDY]
 
@@ -102,7 +106,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     study.executor.close()
     if study.used:
-        study.store.note_used(os.environ.get("PYTEST_XDIST_TESTRUNUID", study.name), study.used)
+        study.store.note_used(study.name, study.used)
 
 
 def _data(config: pytest.Config) -> Dataset:
@@ -234,6 +238,15 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return re.sub(r"[^\w.=*]+", "-", str(val)).strip("-") if isinstance(val, Ablation) else None
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a plan's session, leave other tests aside."""
+    if options.plan(config):
+        others = [item for item in items if not suite.is_of_an_arm(item)]
+        if others:
+            config.hook.pytest_deselected(items=others)
+            items[:] = filter(suite.is_of_an_arm, items)
+
+
 # ------------------------------------------------------------------------ reports and findings
 
 
@@ -263,6 +276,8 @@ def pytest_runtest_makereport(
     subject = item.stash.get(TRAINED, None)
     if subject is None:
         return report
+    if options.plan(item.config):
+        return _planned(item, subject, report)
     from pytest_ablation.comparison import Undecided
 
     error = call.excinfo.value if call.excinfo else None
@@ -281,6 +296,28 @@ def pytest_runtest_makereport(
     elif report.when != "call":
         return report
     report.ablation = _entry(item, subject, report).as_plain()  # type: ignore[attr-defined] # as above
+    return report
+
+
+def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> pytest.TestReport:
+    """Attach the trials that a test would need to the report of its setup."""
+    from pytest_ablation import plan
+
+    if report.when == "setup" and report.passed:
+        of_variant = suite.asks_for_a_variant(item)
+        arms = [subject.reference or subject.arm] if suite.trains_baseline(item) else []
+        arms += [subject.arm] if of_variant and suite.trains_variant(item) else []
+        study = _study(item.session)
+        try:
+            planned = plan.of(study, arms)
+        except AblationError as error:
+            report.outcome, report.longrepr = "failed", str(error)
+        else:
+            report.ablation_plan = {  # type: ignore[attr-defined] # pytest carries it along
+                "trials": [each.as_plain() for each in planned],
+                "workers": study.executor.workers,
+                "seeds": study.seeds,
+            }
     return report
 
 
@@ -348,10 +385,13 @@ class Reporting:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.findings: Findings | None = None
+        self.plan: list[dict[str, Any]] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in what a test found; unfold it in the page, where there is one."""
+        if hasattr(report, "ablation_plan"):
+            self.plan.append(report.ablation_plan)
         entry = _entry_of(report)
         if entry is None:
             return
@@ -369,7 +409,13 @@ class Reporting:
             report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """End with the table of findings."""
+        """End with the table of findings, or with the plan."""
+        if options.plan(self.config):
+            from pytest_ablation.report import plan
+
+            writer = self.config.get_terminal_writer()
+            terminalreporter.write_sep("=", "ablation plan")
+            terminalreporter.write_line(plan.table(self.plan, width=writer.fullwidth))
         if self.findings is None:
             return
         from pytest_ablation.report import terminal

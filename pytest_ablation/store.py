@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -50,6 +51,7 @@ class Entry:
         key: Its name: a run's fingerprint.
         files: The files it is made of.
         name: What was trained, as a person would say it.
+        session: The session that trained it.
         trial: A run's trial.
         run: A run.
         duet: A duet.
@@ -59,6 +61,7 @@ class Entry:
     key: str
     files: tuple[Path, ...]
     name: str = ""
+    session: str = ""
     trial: Trial | None = None
     run: Run | None = None
     duet: Duet | None = None
@@ -89,20 +92,40 @@ class Store:
 
     # ---------------------------------------------------------------------------------- entries
 
+    def find(self, kind: Kind, key: str, newer_than: float = 0.0) -> Entry | None:
+        """Return an entry; None where there is none that can be used, which is then set aside."""
+        path = _path(self.folder / kind, key)
+        try:
+            if path.stat().st_mtime < newer_than:
+                return None
+            try:
+                return self.read(kind, key)
+            except DamagedEntryError:
+                # Its arrays may have been replaced between the one file and the other.
+                return self.read(kind, key)
+        except FileNotFoundError:
+            return None
+        except NewerEntryError as newer:
+            self._say(f"{path} {newer}: it is left alone, and this session does its own work anew.")
+        except (DamagedEntryError, OSError) as error:
+            aside = ""
+            with suppress(OSError):
+                aside = f" It is set aside in {self.set_aside(kind, key)}."
+            self._say(f"{path} cannot be used ({error}): doing it anew.{aside}")
+        return None
+
     def load(self, fingerprint: str, newer_than: float = 0.0) -> Run | None:
         """Return a trial's run; None where there is none that can be used.
-
-        What is damaged is set aside, with a warning.
 
         Args:
             fingerprint: The trial's.
             newer_than: Seconds since the epoch; an older run does not count.
         """
-        entry = self._usable("runs", fingerprint, newer_than)
+        entry = self.find("runs", fingerprint, newer_than)
         return entry.run if entry else None
 
-    def save(self, trial: Trial, run: Run, name: str = "") -> None:
-        """Keep a run, beside the trial it came from and what that is called."""
+    def save(self, trial: Trial, run: Run, name: str = "", session: str = "") -> None:
+        """Keep a run, beside the trial it came from, what that is called and who trained it."""
         import numpy as np
 
         arrays: dict[str, Any] = {f"curve {each}": np.array(c) for each, c in run.curves.items()}
@@ -112,7 +135,7 @@ class Store:
         digest = hashlib.sha256(packed.getvalue()).hexdigest()
         beside = f"{trial.fingerprint}-{digest[:8]}.npz"
         plain = {key: value for key, value in asdict(run).items() if key not in _IN_ARRAYS}
-        entry = {"name": name, "trial": asdict(trial), "run": plain}
+        entry = {"name": name, "session": session, "trial": asdict(trial), "run": plain}
         entry["arrays"] = {"file": beside, "sha256": digest}
         folder = self.folder / "runs"
         before = set(folder.glob(f"{trial.fingerprint}-*.npz"))
@@ -125,7 +148,7 @@ class Store:
 
     def load_duet(self, key: str, newer_than: float = 0.0) -> Duet | None:
         """Return the duet kept under a key, as `load` does a run."""
-        entry = self._usable("duets", key, newer_than)
+        entry = self.find("duets", key, newer_than)
         return entry.duet if entry else None
 
     def save_duet(self, key: str, duet: Duet, name: str = "") -> None:
@@ -160,7 +183,15 @@ class Store:
             beside = path.with_name(Path(entry["arrays"]["file"]).name)
             run = Run(**_with_nan(entry["run"]), **_arrays(beside, entry["arrays"]["sha256"]))
             files = (path, beside)
-            return Entry(kind=kind, key=key, files=files, name=entry["name"], trial=trial, run=run)
+            return Entry(
+                kind=kind,
+                key=key,
+                files=files,
+                name=entry["name"],
+                session=entry["session"],
+                trial=trial,
+                run=run,
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedEntryError(f"{type(error).__name__}: {error}") from error
 
@@ -178,27 +209,6 @@ class Store:
         """Take an entry out."""
         for path in entry.files:
             path.unlink(missing_ok=True)
-
-    def _usable(self, kind: Kind, key: str, newer_than: float) -> Entry | None:
-        path = _path(self.folder / kind, key)
-        try:
-            if path.stat().st_mtime < newer_than:
-                return None
-            try:
-                return self.read(kind, key)
-            except DamagedEntryError:
-                # Its arrays may have been replaced between the one file and the other.
-                return self.read(kind, key)
-        except FileNotFoundError:
-            return None
-        except NewerEntryError as newer:
-            self._say(f"{path} {newer}: it is left alone, and this session does its own work anew.")
-        except (DamagedEntryError, OSError) as error:
-            aside = ""
-            with suppress(OSError):
-                aside = f" It is set aside in {self.set_aside(kind, key)}."
-            self._say(f"{path} cannot be used ({error}): doing it anew.{aside}")
-        return None
 
     def _is_newer(self, kind: Kind, key: str) -> bool:
         """Tell whether an entry is there that a later version wrote: it is not written over."""
@@ -286,6 +296,20 @@ class Store:
     def used_last(self) -> set[str]:
         """Return the names of the entries that the last session used."""
         return set(self._last_session().get("used", []))
+
+    def remember(self, kind: str, name: str, value: Any) -> None:
+        """Keep something that was found out about this machine."""
+        self._write(self._noted(kind, name), json.dumps(value).encode())
+
+    def recall(self, kind: str, name: str) -> Any:
+        """Return what was found out about this machine; None where nothing was."""
+        with suppress(OSError, ValueError):
+            return json.loads(self._noted(kind, name).read_bytes())
+        return None
+
+    def _noted(self, kind: str, name: str) -> Path:
+        machine = f"{platform.node()}/{os.cpu_count()}/{name}"
+        return self.folder / kind / f"{hashlib.sha256(machine.encode()).hexdigest()}.json"
 
     def _last_session(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):

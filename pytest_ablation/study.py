@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.errors import AblationError
-from pytest_ablation.execution.worker import Result, Task, Timing, Training
+from pytest_ablation.execution.worker import Probing, Result, Task, Timing, Training
 from pytest_ablation.experiment import Dataset, Duet, Experiment, Recipe, Run, Trial
-from pytest_ablation.store import Store
+from pytest_ablation.store import DamagedEntryError, Entry, NewerEntryError, Store
 from pytest_ablation.verdict import Settled
 
 DUET_SECONDS = 10.0
@@ -30,6 +30,10 @@ class Executor(Protocol):
     @property
     def in_this_process(self) -> bool:
         """Whether they are done in pytest's own process."""
+
+    @property
+    def workers(self) -> int:
+        """How many tasks it does at a time."""
 
     @property
     def scratch(self) -> Path:
@@ -167,12 +171,12 @@ class Study:
             TrainingError: It could not be trained.
         """
         key = arm.trial(seed).fingerprint
-        if not self._is_kept(key):
+        if not self.is_kept(key):
             result = self.executor.result(self._training(arm, seed))
-            self._runs[key] = result.value
             self._queued.discard(key)
-            if result.trained:
-                self.trained.append(key)
+            if result.trained or not self.is_kept(key):
+                self._runs[key] = result.value
+                self.trained += [key] if result.trained else []
         return self._runs[key]
 
     def queue(self, *arms: Arm, seeds: int) -> None:
@@ -180,14 +184,15 @@ class Study:
         for seed in range(seeds):
             for arm in arms:
                 key = arm.trial(seed).fingerprint
-                if key not in self._queued and not self._is_kept(key):
+                if key not in self._queued and not self.is_kept(key):
                     self._queued.add(key)
                     self.executor.queue(self._training(arm, seed))
 
     @property
     def name(self) -> str:
-        """Tells the session from others."""
-        return f"{os.getpid()} at {self._started:.0f}"
+        """Tells the session from others; all its processes under pytest-xdist have one name."""
+        own = f"{os.getpid()} at {self._started:.0f}"
+        return os.environ.get("PYTEST_XDIST_TESTRUNUID", own)
 
     @property
     def used(self) -> list[str]:
@@ -198,12 +203,34 @@ class Study:
     def _newer_than(self) -> float:
         return self._started if self.refresh else 0.0
 
-    def _is_kept(self, key: str) -> bool:
+    @cached_property
+    def kept_runs(self) -> list[Entry]:
+        """All runs in the store that can be used."""
+        entries = []
+        for key in self.store.keys("runs"):
+            with suppress(DamagedEntryError, NewerEntryError, OSError):
+                entries.append(self.store.read("runs", key))
+        return entries
+
+    def seconds_per_step(self, arm: Arm) -> float:
+        """Return how long a training step takes, from a few of them taken now."""
+        trial = arm.trial(0)
+        probing = Probing(
+            trial=trial,
+            data=self._source(arm.experiment.data),
+            name=f"{arm.description}, a few steps",
+            modules=self._modules(trial),
+        )
+        return float(self.executor.result(probing).value)
+
+    def is_kept(self, key: str) -> bool:
         """Tell whether a run is at hand; takes it from the store where it is there."""
         if key not in self._runs and key not in self._queued:
-            run = self.store.load(key, self._newer_than)
-            if run is not None:
-                self._runs[key] = run
+            entry = self.store.find("runs", key, self._newer_than)
+            if entry is not None and entry.run is not None:
+                self._runs[key] = entry.run
+                # By another process of pytest-xdist, it may be.
+                self.trained += [key] if entry.session == self.name else []
         return key in self._runs
 
     def _training(self, arm: Arm, seed: int) -> Training:
@@ -213,6 +240,7 @@ class Study:
             data=self._source(arm.experiment.data),
             name=f"{arm.description}, seed {seed}",
             store=self.store,
+            session=self.name,
             newer_than=self._newer_than,
             modules=self._modules(trial),
         )

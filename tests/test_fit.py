@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import itertools
 import math
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pytest_ablation import Experiment, Run, configure, remove, train_with
 from pytest_ablation.execution.local import Here
-from pytest_ablation.experiment import Progress, Trial
+from pytest_ablation.experiment import Progress, Trial, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import PROFILES, Arm, Study
 from pytest_ablation.training import fit
@@ -103,6 +108,68 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once() -> None:
     assert run.steps < 8
     assert 0 <= run.metrics["accuracy"] <= 1
     assert math.isnan(run.metrics["loss"]) or math.isinf(run.metrics["loss"])
+
+
+class Interrupted(np.ndarray):
+    """Images that can be taken from a number of times only."""
+
+    left = 0
+
+    def __getitem__(self, chosen: Any) -> Any:
+        """Return a batch's images, until the power fails."""
+        Interrupted.left -= 1
+        if Interrupted.left < 0:
+            raise KeyboardInterrupt
+        return np.asarray(self)[chosen]
+
+
+@pytest.mark.parametrize("steps", [1, 21, 24, 47])
+def test_a_training_that_is_interrupted_ends_with_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """Killed anywhere and started again, bit for bit: within an epoch, at its end, at the last."""
+    monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "CHECKPOINT_SHARE", 1.0)
+    trial = trial_of(EXPERIMENT)
+    undisturbed = trained(EXPERIMENT)
+    told: list[Progress] = []
+    watcher = Watcher(told.append, tmp_path / "checkpoint")
+    Interrupted.left = steps
+    fragile = replace(EXPERIMENT.data, x_train=EXPERIMENT.data.x_train.view(Interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(trial, fragile, watcher)
+    assert len(told) == steps // 8
+    resumed = fit.train(trial, EXPERIMENT.data, watcher)
+    assert len(told) == 6
+    assert resumed.curves == undisturbed.curves
+    assert resumed.metrics == undisturbed.metrics
+    assert resumed.correct == undisturbed.correct
+    assert resumed.steps == undisturbed.steps
+
+
+def test_an_interrupted_training_goes_on_under_jax(tmp_path: Path) -> None:
+    """What holds on TensorFlow holds on Keras's other backend."""
+    pytest.importorskip("jax")
+    name = "test_a_training_that_is_interrupted_ends_with_the_same_numbers"
+    command = [sys.executable, "-m", "pytest", __file__, "-k", name, "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, f"--basetemp={tmp_path / 'inner'}"],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 100])
+def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path: Path, damage: bytes) -> None:
+    """A training whose unfinished state cannot be read starts anew."""
+    file = tmp_path / "checkpoint"
+    file.write_bytes(damage)
+    run = fit.train(trial_of(EXPERIMENT), EXPERIMENT.data, Watcher(lambda progress: None, file))
+    assert run.curves == trained(EXPERIMENT).curves
 
 
 def test_progress_counts_the_epochs() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 IMPORTS = """
@@ -460,6 +464,140 @@ def test_the_stand_in_is_announced_loudly(
     result = suite.runpytest()
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["!!! NOT CIFAR-10: *", "*AblationWarning: *--ablation-data*"])
+
+
+def test_a_training_that_fails_is_an_error_and_no_finding(suite: pytest.Pytester) -> None:
+    """What could not be trained says nothing of the claim: E, not F, with the training's words."""
+    write(
+        suite,
+        """
+from tests.faulty import Raises
+
+@pytest.mark.ablation(insert(Raises(), after="flatten"))
+def test_wrong(variant):
+    assert variant.accuracy.change >= -1
+
+def test_right(baseline):
+    assert baseline.accuracy >= 0
+""",
+    )
+    arguments = ("--ablation-profile=full", "--ablation-seeds=1", "--junitxml=out.xml", "-v")
+    result = suite.runpytest(*arguments)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_wrong ERROR*",
+            "insert Raises after flatten, seed 0: the training failed: ValueError. Its last *",
+            "*not on a Tuesday*",
+            "*1 ablation: 1 claim holds, 0 violated, 0 undecided, 1 test ended in an error.",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*comparison.py*")
+    assert 'errors="1" failures="0"' in (suite.path / "out.xml").read_text(encoding="utf-8")
+
+
+PLAN = """
+@pytest.mark.ablation(remove("drop*"))
+def test_variant(variant):
+    assert variant.accuracy.change >= -1
+
+def test_of_something_else():
+    raise AssertionError("a plan runs no test")
+"""
+
+
+def test_a_plan_lists_the_trials_and_trains_nothing(suite: pytest.Pytester) -> None:
+    """What a study would cost is known before it is paid: each trial, what is there, the time."""
+    write(suite, PLAN)
+    arguments = ("--ablation-profile=full", "--ablation-seeds=2:3")
+    plan = suite.runpytest(*arguments, "--ablation-plan")
+    assert plan.ret == pytest.ExitCode.OK
+    plan.stdout.fnmatch_lines(
+        [
+            "trial *parameters *FLOP a step *time",
+            "baseline, seed 0 *938 *87.6 k * s",
+            "remove drop[*] (drop1, drop2), seed 1 *938 *87.6 k * s",
+            "4 trials: 0 cached, 4 to train, about * s.",
+            "*takes up to 1 more of each of its arms.",
+            "Times are from a few steps taken now*",
+            "*1 deselected*",
+        ]
+    )
+    assert not runs(suite)
+    suite.runpytest(*arguments, "--ablation-seeds=1", "-k", "variant")
+    plan = suite.runpytest(*arguments, "--ablation-plan")
+    plan.stdout.fnmatch_lines(
+        [
+            "baseline, seed 0 *cached",
+            "4 trials: 2 cached, 2 to train, about *",
+            "Times are those of earlier trainings on this machine.",
+        ]
+    )
+    assert len(runs(suite)) == 2
+
+
+def test_a_plan_with_a_wrong_ablation_fails(suite: pytest.Pytester) -> None:
+    """A typo in a study costs seconds, and a CI job that plans it is red."""
+    write(suite, PLAN.replace("drop*", "drop4"))
+    plan = suite.runpytest("--ablation-plan")
+    assert plan.ret == pytest.ExitCode.TESTS_FAILED
+    plan.stdout.fnmatch_lines(['*remove("drop4"): no layer of that name*'])
+
+
+LONG = """
+from dataclasses import replace
+from tiny import EXPERIMENT
+
+@pytest.fixture(scope="session")
+def experiment():
+    return train_with(epochs=100_000)(EXPERIMENT)
+
+def test_short(tmp_path):
+    pass
+
+def test_long(baseline):
+    assert baseline.accuracy >= 0
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_ends_the_workers(suite: pytest.Pytester) -> None:
+    """An interrupted study ends at once, with its report, and goes on where it was."""
+    write(suite, LONG)
+    command = [sys.executable, "-m", "pytest", "--ablation-profile=full", "--html=report.html"]
+    session = subprocess.Popen(command, cwd=suite.path, stdout=subprocess.PIPE, text=True)
+    checkpoints = suite.path / ".ablation" / "checkpoints"
+    while not list(checkpoints.glob("*.npz")):
+        assert session.poll() is None
+        time.sleep(0.1)
+    workers = psutil.Process(session.pid).children()
+    session.send_signal(signal.SIGINT)
+    interrupted = time.monotonic()
+    output, _ = session.communicate(timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=0)
+    assert not alive
+    assert time.monotonic() - interrupted < 30  # far more than it takes, on a machine that is busy
+    assert session.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "Generated html report" in output
+    assert list(checkpoints.glob("*.npz"))
+
+
+@pytest.mark.slow
+def test_sessions_share_their_trainings(suite: pytest.Pytester) -> None:
+    """Four processes of pytest-xdist with workers of their own train each trial once."""
+    write(
+        suite,
+        """
+@pytest.mark.parametrize("variant", leave_one_out(net, layers.Dropout), indirect=True)
+def test_each(variant):
+    assert -1 <= variant.accuracy.change.mean
+""",
+    )
+    arguments = ("--ablation-profile=full", "--ablation-seeds=2", "--ablation-workers=1")
+    result = suite.runpytest_subprocess("-n4", *arguments)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*6 trainings done*"])
+    assert len(runs(suite)) == 6
 
 
 def test_workers_train_each_trial_once_and_report_together(suite: pytest.Pytester) -> None:

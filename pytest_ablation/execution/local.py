@@ -1,40 +1,33 @@
-"""Tasks done on this machine: in worker processes that may die, or in pytest's own.
-
-Each worker is a pool of one process, Pebble's, which notices when it dies or takes too long: what
-one worker does to itself reaches no other. Which task is next is decided here.
-"""
+"""Tasks done on this machine: in worker processes, or in pytest's own. What is next, is here."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import re
+import json
 import shutil
 import tempfile
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from pebble import ProcessExpired, ProcessPool
-
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
-from pytest_ablation.execution import worker
-from pytest_ablation.execution.worker import Result, Task, Training
+from pytest_ablation.execution.machine import cores, gpus
+from pytest_ablation.execution.slot import Slot, failed, with_last_lines
+from pytest_ablation.execution.worker import Probing, Result, Task, Training
 from pytest_ablation.experiment import Progress
 from pytest_ablation.store import Store
 
 SECONDS_BETWEEN_LOOKS = 0.25
-LAST_LINES = 12
 ATTEMPTS = 2
-ANSI = r"\x1b\[[0-9;]*m"
+WORTH_A_PROBE = 120.0  # seconds of training, below which it does not matter how they are shared out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +63,11 @@ class Here:
     in_this_process: bool = field(default=True, init=False)
 
     @property
+    def workers(self) -> int:
+        """One."""
+        return 1
+
+    @property
     def scratch(self) -> Path:
         """None is needed: this process has all data at hand."""
         raise NotImplementedError
@@ -85,71 +83,20 @@ class Here:
                 show(Board(running=((task.name, progress),), done=0, known=1, seconds_left=None))
 
             tell(None)
-            result = task(wait=True, tell=tell)
+            try:
+                result = task(wait=True, tell=tell)
+            except AblationError:
+                raise
+            except Exception as error:
+                trace = "".join(traceback.format_exception(error))
+                raise TrainingError(
+                    f"{task.name}: the training {with_last_lines(failed(error), trace)}"
+                ) from error
         assert result is not None
         return _warned(result)
 
     def close(self) -> None:
         """Do nothing: there is nothing to end."""
-
-
-@dataclass(eq=False)
-class Slot:
-    """A worker: its processes, started when they are first needed.
-
-    Attributes:
-        number: From 0.
-        threads: Threads that its trainings may use.
-        environment: Variables of its processes, beside those about threads.
-        logs: Folder of what its processes write.
-    """
-
-    number: int
-    threads: int
-    environment: Mapping[str, str]
-    logs: Path
-    _pools: dict[int, ProcessPool] = field(default_factory=dict)
-
-    def start(self, task: Task, timeout: float | None) -> Future[Result | None]:
-        """Start a task in the process with as many threads as it is to have."""
-        threads = min(self.threads, task.threads or self.threads)
-        if threads not in self._pools:
-            self._pools[threads] = ProcessPool(
-                max_workers=1,
-                context=multiprocessing.get_context("spawn"),
-                initializer=worker.start,
-                initargs=({**_threads(threads), **self.environment}, self._log(task)),
-            )
-        log = self._log(task)
-        try:
-            return self._pools[threads].schedule(worker.run, (task, log), timeout=timeout)
-        except RuntimeError:  # a pool that broke is of no more use
-            del self._pools[threads]
-            return self.start(task, timeout)
-
-    def last_lines(self, task: Task) -> str:
-        """Return the last lines that the task's process wrote."""
-        with suppress(OSError):
-            text = self._log(task).read_text(encoding="utf-8", errors="replace")
-            return "\n".join(text.strip().splitlines()[-LAST_LINES:])
-        return ""
-
-    def renew(self) -> None:
-        """Give up the processes; the next task has new ones."""
-        for pool in self._pools.values():
-            pool.stop()  # type: ignore[no-untyped-call] # Pebble's lacks a return type
-        self._pools.clear()
-
-    def close(self) -> None:
-        """End the processes."""
-        pools = list(self._pools.values())
-        self.renew()
-        for pool in pools:
-            pool.join()
-
-    def _log(self, task: Task) -> Path:
-        threads = min(self.threads, task.threads or self.threads)
-        return self.logs / f"worker{self.number}-{threads}.log"
 
 
 @dataclass(eq=False)
@@ -159,39 +106,48 @@ class Workers:
     Attributes:
         store: Where trainings are kept; its locks keep other sessions' trainings apart from ours.
         environments: A worker each: the variables of its processes.
-        threads: Threads a worker.
+        cores: Cores that all workers share.
         waiting: A context while a result is waited for; gives the function that shows how it goes.
         timeout: Seconds that a training may take.
+        may_be_fewer: Whether one worker with all cores may take the place of all, where that is
+            faster: it is tried before the first training, if there is much to train.
         scratch: A folder for what its processes share; gone when they end.
     """
 
     store: Store
     environments: Sequence[Mapping[str, str]]
-    threads: int
+    cores: int
     waiting: Waiting
     timeout: float | None = None
+    may_be_fewer: bool = False
     in_this_process: bool = field(default=False, init=False)
     scratch: Path = field(init=False)
-    _free: list[Slot] = field(init=False)
-    _slots: list[Slot] = field(init=False)
-    _queued: dict[str, Task] = field(default_factory=dict)
-    _running: dict[str, Task] = field(default_factory=dict)
-    _done: dict[str, Result | BaseException] = field(default_factory=dict)
-    _attempts: dict[str, int] = field(default_factory=dict)
-    _ended: int = 0
-    _took: list[float] = field(default_factory=list)
-    _changed: threading.Condition = field(
-        default_factory=lambda: threading.Condition(threading.RLock())
-    )
-    _closed: bool = False
+    _made: list[Slot] = field(default_factory=list, init=False)
+    _slots: list[Slot] = field(default_factory=list, init=False)
+    _free: list[Slot] = field(default_factory=list, init=False)
+    _queued: dict[str, Task] = field(default_factory=dict, init=False)
+    _running: dict[str, Task] = field(default_factory=dict, init=False)
+    _done: dict[str, Result | TrainingError] = field(default_factory=dict, init=False)
+    _attempts: dict[str, int] = field(default_factory=dict, init=False)
+    _ended: int = field(default=0, init=False)
+    _took: list[float] = field(default_factory=list, init=False)
+    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
+    _closed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="pytest-ablation-"))
-        self._slots = [
-            Slot(number=i, threads=self.threads, environment=each, logs=self.scratch)
-            for i, each in enumerate(self.environments)
-        ]
-        self._free = list(self._slots)
+        if not self.may_be_fewer:
+            self._have(self._make(self.environments))
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return len(self._slots or self.environments)
+
+    @property
+    def threads(self) -> int:
+        """Threads that each has."""
+        return max(1, self.cores // self.workers)
 
     def queue(self, task: Task) -> None:
         """Do a task when a worker is free, after those queued before it."""
@@ -214,9 +170,11 @@ class Workers:
             self._dispatch()
             if task.key not in self._done:
                 with self.waiting() as show:
+                    if not self._slots:
+                        self._share_out(show)
                     self._wait(task.key, show)
             done = self._done[task.key]
-            if isinstance(done, BaseException):
+            if isinstance(done, TrainingError):
                 raise done  # it stays known: what failed is not tried again for another test
             del self._done[task.key]
         return _warned(done)
@@ -226,37 +184,36 @@ class Workers:
         with self._changed:
             self._closed = True
             self._queued.clear()
-        for slot in self._slots:
+        for slot in self._made:
             slot.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    # ------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------------ what is done next
 
     def _is_known(self, key: str) -> bool:
         return key in self._queued or key in self._running or key in self._done
 
     def _wait(self, key: str, show: Show) -> None:
         while key not in self._done:
+            self._dispatch()  # another session may have let go of a trial
             show(self._board(key))
             self._changed.wait(SECONDS_BETWEEN_LOOKS)
-            self._dispatch()  # another session may have let go of a trial
 
     def _board(self, key: str) -> Board:
         told = self.store.told()
-        running = [(task.name, told.get(each)) for each, task in self._running.items()]
-        lines = [(name, progress[1] if progress else None) for name, progress in running]
+        names = [(each, task.name) for each, task in self._running.items()]
         if key in self._queued and key in told:
-            name, progress = told[key]
-            lines.append((f"{name} (another session)", progress))
+            names.append((key, f"{told[key][0]} (in another session)"))
+        running = tuple((name, told[each][1] if each in told else None) for each, name in names)
         left = len(self._queued) + len(self._running)
         seconds = None
         if self._took:
+            begun = sum(progress.seconds_left for _, progress in running if progress)
+            not_begun = len(self._queued) + sum(progress is None for _, progress in running)
             mean = sum(self._took) / len(self._took)
-            begun = sum(p.seconds_left for _, p in lines if p) if lines else 0.0
-            fresh = len(self._queued) + sum(p is None for _, p in lines)
-            seconds = (mean * fresh + begun) / len(self._slots)
+            seconds = (mean * not_begun + begun) / self.workers
         return Board(
-            running=tuple(lines), done=self._ended, known=self._ended + left, seconds_left=seconds
+            running=running, done=self._ended, known=self._ended + left, seconds_left=seconds
         )
 
     def _dispatch(self) -> None:
@@ -264,6 +221,8 @@ class Workers:
         for key, task in list(self._queued.items()):
             if not self._free or self._closed:
                 return
+            if key not in self._queued:
+                continue  # done meanwhile
             if isinstance(task, Training):
                 run = self.store.load(key, task.newer_than)
                 if run is not None:
@@ -288,9 +247,8 @@ class Workers:
     ) -> None:
         """Take in what became of a task, in a thread of Pebble's."""
         with self._changed:
-            self._running.pop(task.key, None)
+            del self._running[task.key]
             self._free.append(slot)
-            self._free.sort(key=lambda each: each.number)
             if self._closed:
                 return
             error = CancelledError() if future.cancelled() else future.exception()
@@ -304,59 +262,91 @@ class Workers:
             self._dispatch()
 
     def _failed(self, slot: Slot, task: Task, error: BaseException) -> None:
+        """Try a task once more if the fault was the machine's, else end it."""
+        said = slot.said(task, error)
         if isinstance(error, BrokenProcessPool):
             slot.renew()
-        self._attempts[task.key] = self._attempts.get(task.key, 0) + 1
-        is_of_the_machine = isinstance(error, OSError | MemoryError | BrokenProcessPool)
-        is_too_long = isinstance(error, FutureTimeoutError)
-        if is_of_the_machine and not is_too_long and self._attempts[task.key] < ATTEMPTS:
+        tries = self._attempts[task.key] = self._attempts.get(task.key, 0) + 1
+        of_the_machine = isinstance(error, OSError | MemoryError | BrokenProcessPool)
+        if isinstance(error, FutureTimeoutError):  # an OSError to Python, and the user's own limit
+            of_the_machine = False
+        if of_the_machine and tries < ATTEMPTS:
             self._queued = {task.key: task, **self._queued}
-            return
-        self._end(task.key, self._said(slot, task, error))
-
-    def _said(self, slot: Slot, task: Task, error: BaseException) -> BaseException:
-        """Return the error that the task's tests end in."""
-        if isinstance(error, AblationError):
-            return TrainingError(f"{task.name}: {error}")
-        tries = f" {self._attempts[task.key]} times" if self._attempts[task.key] > 1 else ""
-        lines = slot.last_lines(task)
-        if isinstance(error, FutureTimeoutError):
-            what = f"took longer than --ablation-timeout={self.timeout:g} s and was ended"
-        elif isinstance(error, ProcessExpired):
-            how = _ended(error.exitcode)
-            what = f"was lost{tries}: its worker process {how}"
-        elif isinstance(error, BrokenProcessPool):
-            what = f"was lost{tries}: its worker process did not start"
         else:
-            what = f"failed{tries}: {type(error).__name__}"
-            trace = str(error.__cause__ or error).strip().strip('"').strip()
-            lines = "\n".join(trace.splitlines()[-LAST_LINES:])
-        last = f". Its last lines:\n{re.sub(ANSI, '', lines)}" if lines else "."
-        return TrainingError(f"{task.name}: the training {what}{last}")
+            times = f", tried {tries} times," if tries > 1 else ""
+            self._end(task.key, TrainingError(f"{task.name}: the training{times} {said}"))
 
-    def _end(self, key: str, result: Result | BaseException) -> None:
+    def _end(self, key: str, result: Result | TrainingError) -> None:
         self._queued.pop(key, None)
         self._done[key] = result
         self._ended += 1
         self._changed.notify_all()
 
+    # ------------------------------------------------------------------- how cores are shared out
 
-def _ended(exitcode: int) -> str:
-    """Say how a process ended."""
-    if exitcode == -9:
-        return "was killed (signal 9), as happens when memory runs out"
-    if exitcode < 0:
-        return f"was ended by signal {-exitcode}"
-    return f"ended with exit code {exitcode}"
+    def _make(self, environments: Sequence[Mapping[str, str]]) -> list[Slot]:
+        threads = max(1, self.cores // len(environments))
+        slots = [
+            Slot(number=i, threads=threads, environment=each, logs=self.scratch)
+            for i, each in enumerate(environments)
+        ]
+        self._made += slots
+        return slots
+
+    def _have(self, slots: list[Slot]) -> None:
+        self._slots = slots
+        self._free = list(slots)
+
+    def _share_out(self, show: Show) -> None:
+        """Decide whether all cores train one trial, or each one of its own, by trying both.
+
+        Which is faster depends on the network and the machine: measured with the network of the
+        CIFAR-10 study, two workers of a thread did 0.8 to 1.4 times the steps of one with two.
+        """
+        trainings = [task for task in self._queued.values() if isinstance(task, Training)]
+        many = self._make(self.environments[: max(1, len(trainings))])
+        one = self._make(self.environments[:1])
+        if len(many) == 1:
+            return self._have(one)
+        task = trainings[0]
+        name = "/".join([task.trial.model, task.trial.recipe, str(len(many)), str(self.cores)])
+        known = self.store.recall("workers", name)
+        if known is None:
+            taken = self._tried(many, task, show)
+            recipe = json.loads(task.trial.recipe)
+            steps = recipe["epochs"] * recipe["steps_per_epoch"] * len(trainings)
+            if taken is None or taken * steps < WORTH_A_PROBE:
+                return self._have(many)
+            alone = self._tried(one, task, show)
+            known = len(many) if alone is None or taken <= alone else 1
+            self.store.remember("workers", name, known)
+        chosen, other = (many, one) if known == len(many) else (one, many)
+        for slot in other:
+            slot.close()
+        return self._have(chosen)
+
+    def _tried(self, slots: list[Slot], task: Training, show: Show) -> float | None:
+        """Return how long workers side by side take for a step each; None where one fails."""
+        probing = Probing(
+            trial=task.trial, data=task.data, name=f"{task.name}: trying", modules=task.modules
+        )
+        futures = [slot.start(probing, self.timeout) for slot in slots]
+        while not all(future.done() for future in futures):
+            show(Board(running=((_TRYING, None),), done=0, known=0, seconds_left=None))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        results = [None if future.exception() else future.result() for future in futures]
+        if not all(results):
+            return None
+        return float(sum(each.value for each in results if each)) / len(slots) ** 2
 
 
 def _warned(result: Result) -> Result:
     for text in result.warned:
-        warnings.warn(AblationWarning(text), stacklevel=4)
+        warnings.warn(AblationWarning(text), stacklevel=3)
     return result
 
 
-# ------------------------------------------------------------------------- workers and threads
+_TRYING = "trying whether trainings are faster side by side"
 
 
 def executor(
@@ -372,7 +362,8 @@ def executor(
 
     Args:
         store: Where trainings are kept.
-        workers: How many at a time; 0 in this process; None for one a GPU, or one a core.
+        workers: How many at a time; 0 in this process; None for one a GPU, or on a CPU one with all
+            cores or one a core, whichever is faster.
         sees_gpu: Whether Keras has a GPU to train on.
         sessions: Processes of this session, among which cores and GPUs are shared.
         timeout: Seconds that a training may take.
@@ -389,49 +380,8 @@ def executor(
             {"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]} if devices else {}
             for i in range(count)
         ],
-        threads=max(1, free // count),
+        cores=free,
         waiting=waiting,
         timeout=timeout,
+        may_be_fewer=workers is None and not devices and count > 1,
     )
-
-
-def share_gpus() -> None:
-    """Have this process take no more of a GPU's memory than it uses: its workers train there.
-
-    To be called before Keras is imported.
-    """
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def gpus() -> list[str]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES allows, else all that the driver lists."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [each.strip() for each in allowed.split(",") if each.strip() not in ("", "-1")]
-    folder = Path("/proc/driver/nvidia/gpus")
-    return [str(i) for i in range(len(list(folder.iterdir())))] if folder.is_dir() else []
-
-
-def _threads(threads: int) -> dict[str, str]:
-    """Return the variables by which libraries keep to a number of threads."""
-    count = str(threads)
-    flags = os.environ.get("XLA_FLAGS", "")
-    if threads == 1:
-        flags += " --xla_cpu_multi_thread_eigen=false"
-    return {
-        "OMP_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "TF_NUM_INTRAOP_THREADS": count,
-        "TF_NUM_INTEROP_THREADS": "1" if threads == 1 else "2",
-        "NPROC": count,  # XLA's own pool
-        "XLA_FLAGS": flags.strip(),
-    }

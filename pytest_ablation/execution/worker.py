@@ -6,6 +6,7 @@ key, which tells it from others, and a name, which says what to call it.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import multiprocessing
@@ -52,6 +53,7 @@ class Training:
         data: Gives its data, at the profile's size.
         name: What to call it.
         store: Where its run and its unfinished state are kept.
+        session: Who asks for it.
         newer_than: Seconds since the epoch; an older run in the store does not count.
         modules: Files of the user's own modules that it needs, by name.
         threads: The most threads to train with; None for all that there are.
@@ -61,6 +63,7 @@ class Training:
     data: Callable[[], Dataset]
     name: str
     store: Store
+    session: str = ""
     newer_than: float = 0.0
     modules: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
@@ -93,7 +96,7 @@ class Training:
             run: Run = train(self.trial, self.data(), Watcher(told, checkpoint))
         finally:
             self.store.tell(self.key, self.name, None)
-        self.store.save(self.trial, run, self.name)
+        self.store.save(self.trial, run, self.name, self.session)
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         return run
@@ -136,7 +139,38 @@ class Timing:
         return Result(value=duet(*trials, seconds=self.seconds, settled=self.settled), trained=True)
 
 
-Task = Training | Timing
+@dataclass(frozen=True, kw_only=True)
+class Probing:
+    """Take a few training steps, to know how long a training would take.
+
+    Attributes:
+        trial: Of which trial.
+        data: Gives its data, at the profile's size.
+        name: What to call it.
+        modules: Files of the user's own modules that it needs, by name.
+        threads: The most threads to step with; None for all that there are.
+    """
+
+    trial: Trial
+    data: Callable[[], Dataset]
+    name: str
+    modules: Mapping[str, str] = field(default_factory=dict)
+    threads: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The trial's fingerprint, and what is done with it."""
+        return f"{self.trial.fingerprint}/steps"
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; gives the median of seconds a step."""
+        from pytest_ablation.training.duet import few_steps
+
+        _provide(self.modules)
+        return Result(value=few_steps(self.trial, self.data()), trained=False)
+
+
+Task = Training | Timing | Probing
 
 
 # --------------------------------------------------------------------------- a worker's process
@@ -163,7 +197,18 @@ def start(environment: Mapping[str, str], log: Path) -> None:
 def run(task: Task, log: Path) -> Result | None:
     """Do a task in a worker's process."""
     os.truncate(log, 0)
-    return task(wait=False)
+    try:
+        return task(wait=False)
+    finally:
+        _forget()
+
+
+def _forget() -> None:
+    """Give back what a task's networks took: a hundred duets held 4.7 GB."""
+    import keras
+
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def _write_to(log: Path) -> None:

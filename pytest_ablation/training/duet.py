@@ -77,6 +77,13 @@ def duet(
             gc.enable()
 
 
+def few_steps(trial: Trial, data: Dataset, count: int = 10) -> float:
+    """Return the median of seconds on the wall that a training step takes."""
+    step = _stepping(trial, data)
+    took = [step()[1] for _ in range(WARM_UP_STEPS + count)]
+    return float(np.median(took[WARM_UP_STEPS:]))
+
+
 def _summed_up(took: list[tuple[Seconds, Seconds]], seconds: float) -> Duet:
     clock = 1 if sees_gpu() else 0
     times = np.log(np.array(took))  # shape (pairs, networks, clocks)

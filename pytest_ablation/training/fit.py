@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -154,7 +155,10 @@ class _Keeper:
         if self._path is None:
             return
         started = time.perf_counter()
-        arrays = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+        with warnings.catch_warnings():
+            # Keras 3.15 on TensorFlow asks NumPy 2 for a copy in the old way.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            arrays = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
         checkpoint.save(self._path, self._fingerprint, asdict(state), arrays)
         self._last = time.perf_counter()
         self._cost += self._last - started

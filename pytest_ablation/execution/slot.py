@@ -1,0 +1,117 @@
+"""A worker as pytest sees it: a process for one task at a time, replaced when it dies.
+
+Each is a pool of one process, Pebble's, which notices when it dies or takes too long: what one does
+to itself reaches no other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from collections.abc import Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pebble import ProcessExpired, ProcessPool
+
+from pytest_ablation.errors import AblationError
+from pytest_ablation.execution import worker
+from pytest_ablation.execution.machine import thread_variables
+from pytest_ablation.execution.worker import Result, Task
+
+LAST_LINES = 12
+ANSI = r"\x1b\[[0-9;]*m"
+
+
+@dataclass(eq=False)
+class Slot:
+    """A worker: its processes, started when they are first needed.
+
+    Attributes:
+        number: From 0.
+        threads: Threads that its trainings may use.
+        environment: Variables of its processes, beside those about threads.
+        logs: Folder of what its processes write.
+    """
+
+    number: int
+    threads: int
+    environment: Mapping[str, str]
+    logs: Path
+    _pools: dict[int, ProcessPool] = field(default_factory=dict)
+
+    def start(self, task: Task, timeout: float | None) -> Future[Result | None]:
+        """Start a task in the process with as many threads as it is to have."""
+        threads = min(self.threads, task.threads or self.threads)
+        if threads not in self._pools:
+            self._pools[threads] = ProcessPool(
+                max_workers=1,
+                context=multiprocessing.get_context("spawn"),
+                initializer=worker.start,
+                initargs=({**thread_variables(threads), **self.environment}, self._log(task)),
+            )
+        log = self._log(task)
+        try:
+            return self._pools[threads].schedule(worker.run, (task, log), timeout=timeout)
+        except RuntimeError:  # a pool that broke is of no more use
+            del self._pools[threads]
+            return self.start(task, timeout)
+
+    def said(self, task: Task, error: BaseException) -> str:
+        """Return what went wrong with a task, and the last lines that its process wrote."""
+        if isinstance(error, AblationError):
+            return f"failed: {error}"
+        written = ""
+        with suppress(OSError):
+            written = self._log(task).read_text(encoding="utf-8", errors="replace")
+        if isinstance(error, FutureTimeoutError):
+            what = "took longer than --ablation-timeout and was ended"
+        elif isinstance(error, ProcessExpired):
+            what = f"was lost: its worker process {_ended(error.exitcode)}"
+        elif isinstance(error, BrokenProcessPool):
+            what = "was lost: its worker process did not start"
+        else:
+            what = failed(error)
+            written = str(error.__cause__ or error).strip().strip('"')  # the trace of its process
+        return with_last_lines(what, written)
+
+    def renew(self) -> None:
+        """Give up the processes; the next task has new ones."""
+        for pool in self._pools.values():
+            pool.stop()  # type: ignore[no-untyped-call] # Pebble's lacks a return type
+        self._pools.clear()
+
+    def close(self) -> None:
+        """End the processes."""
+        pools = list(self._pools.values())
+        self.renew()
+        for pool in pools:
+            pool.join()
+
+    def _log(self, task: Task) -> Path:
+        threads = min(self.threads, task.threads or self.threads)
+        return self.logs / f"worker{self.number}-{threads}.log"
+
+
+def failed(error: BaseException) -> str:
+    """Say that a task raised an error."""
+    return f"failed: {type(error).__name__}"
+
+
+def with_last_lines(what: str, written: str) -> str:
+    """Return what happened as a sentence, and the last lines of what was written then."""
+    lines = re.sub(ANSI, "", written).strip().splitlines()[-LAST_LINES:]
+    return "\n".join([f"{what}. Its last lines:", *lines] if lines else [f"{what}."])
+
+
+def _ended(exitcode: int) -> str:
+    """Say how a process ended."""
+    if exitcode == -9:
+        return "was killed (signal 9), as happens when memory runs out"
+    if exitcode < 0:
+        return f"was ended by signal {-exitcode}"
+    return f"ended with exit code {exitcode}"

@@ -1,0 +1,142 @@
+"""What a session would train, and how long that would take: nothing is trained for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from pytest_ablation.execution.worker import Probing, Result, Task
+from pytest_ablation.experiment import Trial
+from pytest_ablation.study import Arm, Executor, Study
+
+EVALUATED_A_STEP = 3  # an example's forward pass costs a third of its training step
+
+
+@dataclass(eq=False)
+class NothingTrained:
+    """Who trains in a plan's session: nobody. A fixture that compares is skipped."""
+
+    executor: Executor
+
+    @property
+    def in_this_process(self) -> bool:
+        """The executor's."""
+        return self.executor.in_this_process
+
+    @property
+    def workers(self) -> int:
+        """The executor's."""
+        return self.executor.workers
+
+    @property
+    def scratch(self) -> Path:
+        """The executor's."""
+        return self.executor.scratch
+
+    def queue(self, task: Task) -> None:
+        """Leave it."""
+
+    def result(self, task: Task) -> Result:
+        """Do what is no training."""
+        if not isinstance(task, Probing):
+            pytest.skip("--ablation-plan trains nothing")
+        return self.executor.result(task)
+
+    def close(self) -> None:
+        """End the executor's work."""
+        self.executor.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A trial that a session would need.
+
+    Attributes:
+        fingerprint: The trial's.
+        name: The arm and the seed.
+        params: Parameters of the network.
+        flops: Floating point operations a training step, in kernels.
+        uncounted: Layers with weights whose operations are not counted.
+        cached: Whether its run is in the store.
+        seconds: How long it would take to train; 0 where it is cached.
+        source: What the time is from: "history" or "probe"; empty where it is cached.
+    """
+
+    fingerprint: str
+    name: str
+    params: int
+    flops: int
+    uncounted: tuple[str, ...]
+    cached: bool
+    seconds: float
+    source: str
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return it as a dict of plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Planned:
+        """Return what `as_plain` gave."""
+        return cls(**{**plain, "uncounted": tuple(plain["uncounted"])})
+
+
+def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
+    """Return the trials of arms that a session surely needs.
+
+    A trial's time is the median of those in the store that were trained on this host and differ in
+    the seed alone, else that of a few steps taken now.
+    """
+    from pytest_ablation.network import cost
+
+    result = []
+    for arm in arms:
+        batch_size = arm.experiment.recipe.batch_size
+        flops, uncounted = cost.flops_a_step(arm.model, batch_size), cost.flops(arm.model)[1]
+        trials = [arm.trial(seed) for seed in range(study.seeds[0])]
+        cached = [study.is_kept(trial.fingerprint) for trial in trials]
+        seconds, source = (0.0, "") if all(cached) else _seconds(study, arm)
+        result += [
+            Planned(
+                fingerprint=trial.fingerprint,
+                name=f"{arm.description}, seed {trial.seed}",
+                params=arm.params,
+                flops=flops,
+                uncounted=uncounted,
+                cached=is_cached,
+                seconds=0.0 if is_cached else seconds,
+                source="" if is_cached else source,
+            )
+            for trial, is_cached in zip(trials, cached, strict=True)
+        ]
+    return result
+
+
+def _is_alike(one: Trial, other: Trial) -> bool:
+    """Tell whether two trials differ in the seed alone."""
+    return replace(one, seed=0) == replace(other, seed=0)
+
+
+def _seconds(study: Study, arm: Arm) -> tuple[float, str]:
+    from pytest_ablation.training.device import host
+
+    trial = arm.trial(0)
+    known = [
+        entry.run.wall
+        for entry in study.kept_runs
+        if entry.run and entry.trial and entry.run.host == host() and _is_alike(entry.trial, trial)
+    ]
+    if known:
+        return median(known), "history"
+    recipe = json.loads(trial.recipe)
+    steps = recipe["epochs"] * recipe["steps_per_epoch"]
+    # The curve after each epoch, and at the end the test set and as many training examples.
+    evaluated = recipe["epochs"] * min(1_000, arm.tested) + 2 * arm.tested
+    steps += evaluated / recipe["batch_size"] / EVALUATED_A_STEP
+    return study.seconds_per_step(arm) * steps, "probe"

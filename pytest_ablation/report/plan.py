@@ -1,0 +1,74 @@
+"""The plan in the terminal: each trial, what it costs, and how long all of them would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from pytest_ablation.plan import Planned
+from pytest_ablation.report.progress import duration
+
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
+    """Return the trials of all tests' plans as text, each once.
+
+    Args:
+        plans: A test each: its trials, and the session's workers and seeds.
+        width: Longest line, in columns of the terminal.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    trials = {
+        trial.fingerprint: trial
+        for plan in plans
+        for trial in map(Planned.from_plain, plan["trials"])
+    }
+    if not trials:
+        return "No test needs a training, as far as their code shows."
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    grid.add_column("trial", overflow="fold")
+    for head in ("parameters", "FLOP a step", "time"):
+        grid.add_column(head, justify="right", no_wrap=True)
+    for trial in trials.values():
+        time = "cached" if trial.cached else duration(trial.seconds)
+        grid.add_row(trial.name, f"{trial.params:,}", _flops(trial), time)
+    text = StringIO()
+    Console(file=text, width=width, highlight=False, legacy_windows=False).print(grid)
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    return "\n".join([*lines, "", *_sums(list(trials.values()), plans[0])])
+
+
+def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
+    """Return what all of it comes to, in sentences."""
+    new = [trial for trial in trials if not trial.cached]
+    cached = len(trials) - len(new)
+    workers = facts["workers"]
+    seconds = sum(trial.seconds for trial in new) / workers
+    at_a_time = f" with {workers} at a time" if workers > 1 else ""
+    lines = [f"{len(trials)} trials: {cached} cached, {len(new)} to train"]
+    lines[0] += f", about {duration(seconds)}{at_a_time}." if new else "."
+    least, most = facts["seeds"]
+    if most > least:
+        lines.append(
+            f"A comparison that {least} seeds do not decide takes up to {most - least} more of "
+            "each of its arms."
+        )
+    if any(trial.source == "probe" for trial in new):
+        lines.append("Times are from a few steps taken now, on this machine as it is.")
+    elif new:
+        lines.append("Times are those of earlier trainings on this machine.")
+    if uncounted := sorted({name for trial in trials for name in trial.uncounted}):
+        lines.append(f"Operations of these layers are not counted: {', '.join(uncounted)}.")
+    return lines
+
+
+def _flops(trial: Planned) -> str:
+    for size, prefix in PREFIXES:
+        if trial.flops >= size:
+            return f"{trial.flops / size:.3g} {prefix}"
+    return str(trial.flops)

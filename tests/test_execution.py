@@ -1,0 +1,187 @@
+"""Trainings in worker processes, some of which go wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_ablation import configure, insert, remove
+from pytest_ablation.errors import TrainingError
+from pytest_ablation.execution import local, machine
+from pytest_ablation.execution.local import Board, Workers
+from pytest_ablation.store import Store
+from pytest_ablation.study import PROFILES, Arm, Study
+from pytest_ablation.training import fit
+from pytest_ablation.verdict import Bound, Settled
+from tests import faulty
+from tests.tiny import EXPERIMENT, data
+
+TIMEOUT = 8.0
+BOARDS: list[Board] = []
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """A study whose two workers serve all tests, each ended after a few seconds."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    executor = local.executor(
+        store,
+        workers=2,
+        sees_gpu=False,
+        sessions=1,
+        timeout=TIMEOUT,
+        waiting=lambda: nullcontext(BOARDS.append),
+    )
+    assert isinstance(executor, Workers)
+    yield Study(
+        store=store,
+        profile=PROFILES["full"],
+        asked_seeds=(1, 1),
+        refresh=False,
+        executor=executor,
+    )
+    executor.close()
+
+
+def arm(study: Study, layer: object) -> Arm:
+    """Return the arm with a layer put in."""
+    return study.variant(EXPERIMENT, insert(layer, after="flatten"))
+
+
+def test_a_worker_trains_as_this_process_does(study: Study) -> None:
+    """Where a trial is trained does not change a number, and its run is in the store."""
+    there = study.baseline(EXPERIMENT).run(0)
+    trial = study.baseline(EXPERIMENT).trial(0)
+    here = fit.train(trial, EXPERIMENT.data, lambda progress: None)
+    assert there.metrics == here.metrics
+    assert there.curves == here.curves
+    assert there.correct == here.correct
+    assert study.trained == [trial.fingerprint]
+    assert study.store.load(trial.fingerprint) is not None
+    assert not list((study.store.folder / "checkpoints").glob("*.npz"))
+
+
+def test_what_is_queued_trains_while_other_things_are_done(study: Study) -> None:
+    """A result that was queued is there when it is asked for, or soon after, trained once."""
+    narrow = study.variant(EXPERIMENT, configure("dense1", units=4))
+    study.queue(narrow, study.baseline(EXPERIMENT), seeds=2)
+    assert narrow.run(1).seed == 1
+    assert narrow.run(0).seed == 0
+    trained = [narrow.trial(seed).fingerprint for seed in (1, 0)]
+    assert [key for key in study.trained if key in trained] == trained
+    assert BOARDS[-1].known >= 4
+    assert any(name == "set units=4 in dense1, seed 1" for b in BOARDS for name, _ in b.running)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            faulty.Leaves(),
+            r"(?s)insert Leaves after flatten, seed 0: the training, tried 2 times, was lost: its "
+            r"worker process ended with exit code 3\. Its last lines:\n.*leaving",
+        ),
+        (faulty.Raises(), r"(?s)the training failed: ValueError\. Its last lines:\n.*Tuesday"),
+        (
+            faulty.Sleeps(),
+            r"(?s)took longer than --ablation-timeout and was ended\. Its last.*good night",
+        ),
+    ],
+)
+def test_a_fault_stays_where_it_is(study: Study, layer: object, message: str) -> None:
+    """A training that goes wrong says how, once and for all, and the others go on."""
+    wrong = arm(study, layer)
+    with pytest.raises(TrainingError, match=message) as first:
+        wrong.run(0)
+    with pytest.raises(TrainingError) as second:
+        wrong.run(0)
+    assert second.value is first.value
+    assert study.variant(EXPERIMENT, remove("drop1")).run(0).steps == 48
+
+
+def test_a_training_that_was_killed_is_tried_again(study: Study, tmp_path: Path) -> None:
+    """What was the machine's fault costs time, and nothing else."""
+    file = tmp_path / "here"
+    file.touch()
+    once = arm(study, faulty.LeavesOnce(str(file)))
+    assert once.run(0).steps == 48
+    assert not file.exists()
+
+
+def test_a_trial_of_another_session_is_waited_for(study: Study) -> None:
+    """A trial that another process trains is not trained here too: its run is taken over."""
+    theirs = study.variant(EXPERIMENT, remove("drop2"))
+    trial = theirs.trial(0)
+    with Store(study.store.folder).lock(trial.fingerprint):
+        study.queue(theirs, seeds=1)
+        run = fit.train(trial, EXPERIMENT.data, lambda progress: None)
+        study.store.save(trial, run)
+    assert theirs.run(0) == run
+    assert trial.fingerprint not in study.trained
+
+
+def test_steps_are_timed_in_a_worker(study: Study) -> None:
+    """A ratio of times is measured in a process of its own and kept; a wide network is slower."""
+    wide = study.variant(EXPERIMENT, configure("dense1", units=5_000))
+    settled = Settled(bound=Bound(at_least=0.1))
+    duet = study.duet(wide, study.baseline(EXPERIMENT), settled)
+    assert settled.verdict(duet).outcome == "holds"
+    assert len(study.store.keys("duets")) == 1
+    assert study.duet(wide, study.baseline(EXPERIMENT), settled) is duet
+
+
+def test_data_of_ones_own_reaches_the_workers(study: Study) -> None:
+    """Arrays made in a conftest are what is trained on, whatever copy they were made from."""
+    half = replace(data(), x_train=data().x_train[:150], y_train=data().y_train[:150])
+    baseline = study.baseline(replace(EXPERIMENT, data=half))
+    here = fit.train(baseline.trial(0), half, lambda progress: None)
+    assert baseline.run(0).curves == here.curves
+
+
+def test_workers_share_the_cores(tmp_path: Path) -> None:
+    """However many workers and sessions there are, their threads are no more than the cores."""
+    cores = machine.cores()
+    for workers, sessions in ((None, 1), (1, 1), (2, 1), (1, 2), (64, 1)):
+        executor = local.executor(
+            Store(tmp_path),
+            workers=workers,
+            sees_gpu=False,
+            sessions=sessions,
+            timeout=None,
+            waiting=lambda: nullcontext(BOARDS.append),
+        )
+        assert isinstance(executor, Workers)
+        assert executor.threads >= 1
+        threads = executor.workers * executor.threads * sessions
+        assert threads <= max(cores, executor.workers * sessions)
+        executor.close()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "devices"), [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-a, GPU-b", 2)]
+)
+def test_workers_keep_to_the_gpus_they_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: str, devices: object
+) -> None:
+    """One worker a GPU, each seeing its own, of those that CUDA_VISIBLE_DEVICES allows."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    found = machine.gpus()
+    assert found == devices or len(found) == devices
+    executor = local.executor(
+        Store(tmp_path),
+        workers=None,
+        sees_gpu=True,
+        sessions=1,
+        timeout=None,
+        waiting=lambda: nullcontext(BOARDS.append),
+    )
+    assert isinstance(executor, Workers)
+    if found:
+        assert [each["CUDA_VISIBLE_DEVICES"] for each in executor.environments] == found
+    executor.close()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == allowed
