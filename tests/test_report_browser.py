@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -139,6 +140,9 @@ def seen(pytester: pytest.Pytester, tests: list[str], entries: list[dict[str, An
     pytester.makeconftest(FEED)
     pytester.makepyfile("\n".join(f"def {test}(): pass" for test in tests))
     (pytester.path / "entries.json").write_text(json.dumps(entries))
+    os.environ.pop(
+        "PYTEST_ADDOPTS", None
+    )  # the plugin is loaded by hand here, so without its options
     pytester.runpytest_subprocess(
         "-p", "no:ablation", "--html=report.html", "--self-contained-html"
     ).assert_outcomes(passed=len(tests))
