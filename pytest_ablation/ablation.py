@@ -252,7 +252,7 @@ def _touched(names: Sequence[str], step: str, most: int = 3) -> str:
     return f" ({', '.join(names) if is_glob and len(names) <= most else f'{len(names)} layers'})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EditedModel:
     """A model function: another one's network, edited by these steps."""
 
@@ -263,10 +263,12 @@ class EditedModel:
         """Return the edited network."""
         from pytest_ablation.network import blueprint
 
-        return _edited_model(blueprint.fresh(self.base), self.steps)
+        return _edited_model(blueprint.looked_at(self.base), self.steps)
 
 
 def _edited_experiment(experiment: Experiment, ablation: Ablation) -> Experiment:
+    from pytest_ablation.network import blueprint
+
     for step in ablation.steps:
         if isinstance(step, TrainWith):
             with _naming(step):
@@ -278,7 +280,7 @@ def _edited_experiment(experiment: Experiment, ablation: Ablation) -> Experiment
             experiment = with_fields(experiment, data=_fed(experiment.data, step))
     if model_steps := ablation.model_steps:
         experiment = with_fields(experiment, model=EditedModel(experiment.model, model_steps))
-        experiment.model()
+        blueprint.looked_at(experiment.model)
     return experiment
 
 
@@ -423,7 +425,7 @@ def leave_one_out(model_function: ModelFunction, *selectors: Selector) -> list[P
 
     from pytest_ablation.network import blueprint, surgery
 
-    layers = surgery.layers_of(blueprint.fresh(model_function))
+    layers = surgery.layers_of(blueprint.looked_at(model_function))
     with _naming(f"leave_one_out({', '.join(map(word, (model_function, *selectors)))})"):
         chosen = {i for each in selectors or ("*",) for i in select(layers, each)}
     return [pytest.param(remove(layers[i].name), id=layers[i].name) for i in sorted(chosen)]

@@ -340,7 +340,7 @@ class Arm:
         from pytest_ablation.network import blueprint
 
         with _precision(self.experiment.recipe.precision):
-            model = blueprint.fresh(self.experiment.model)
+            model = blueprint.looked_at(self.experiment.model)
         if not model.built:
             model.build((None, *self.experiment.data.x_train.shape[1:]))
         return model

@@ -142,3 +142,23 @@ def test_the_difference_names_what_went_came_and_changed() -> None:
         "+ dense1_re_lu (ReLU)",
         "~ dense2: units 8 → 4",
     ]
+
+
+def loaded() -> keras.Model:
+    """Return a network that computes with its weights while it is built."""
+    model = net()
+    layer = model.get_layer("dense1")
+    layer.set_weights([2 * weight for weight in layer.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("function", [net, loaded])
+def test_a_network_that_is_looked_at_is_the_network_that_is_trained(
+    function: Callable[[], keras.Model],
+) -> None:
+    """What is read off a network without weights is what training builds; once for all who ask."""
+    looked_at, trained = blueprint.looked_at(function), blueprint.fresh(function)
+    assert blueprint.of(looked_at) == blueprint.of(trained)
+    assert blueprint.summary(looked_at) == blueprint.summary(trained)
+    assert looked_at.count_params() == trained.count_params()
+    assert blueprint.looked_at(function) is looked_at
