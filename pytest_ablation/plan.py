@@ -40,7 +40,9 @@ class NothingTrained:
         return self.executor.scratch
 
     def queue(self, task: Task) -> None:
-        """Leave it."""
+        """Have done what is no training."""
+        if isinstance(task, Probing):
+            self.executor.queue(task)
 
     def result(self, task: Task) -> Result:
         """Do what is no training."""
@@ -123,17 +125,30 @@ def _is_alike(one: Trial, other: Trial) -> bool:
     return replace(one, seed=0) == replace(other, seed=0)
 
 
-def _seconds(study: Study, arm: Arm) -> tuple[float, str]:
+def prepare(study: Study, arms: Sequence[Arm]) -> None:
+    """Have the steps taken that `of` will need, those of several arms at a time."""
+    for arm in arms:
+        keys = [arm.trial(seed).fingerprint for seed in range(study.seeds[0])]
+        if not all(map(study.is_kept, keys)) and not _history(study, arm):
+            study.queue_steps(arm)
+
+
+def _history(study: Study, arm: Arm) -> list[float]:
+    """Return the seconds that an arm's trainings took on this host."""
     from pytest_ablation.training.device import host
 
     trial = arm.trial(0)
-    known = [
+    return [
         entry.run.wall
         for entry in study.kept_runs
         if entry.run and entry.trial and entry.run.host == host() and _is_alike(entry.trial, trial)
     ]
-    if known:
+
+
+def _seconds(study: Study, arm: Arm) -> tuple[float, str]:
+    if known := _history(study, arm):
         return median(known), "history"
+    trial = arm.trial(0)
     recipe = json.loads(trial.recipe)
     steps = recipe["epochs"] * recipe["steps_per_epoch"]
     # The curve after each epoch, and at the end the test set and as many training examples.

@@ -86,6 +86,7 @@ def _study(session: pytest.Session) -> Study:
             sessions=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
             timeout=options.timeout(config),
             waiting=lambda: shown(reporter, capture),
+            may_be_fewer=not options.plan(config),
         )
         config.stash[STUDY] = Study(
             store=store,
@@ -208,6 +209,8 @@ def _look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: S
     if id(experiment) in seen:
         return
     seen[id(experiment)] = experiment  # kept, so that the id stays its own
+    from pytest_ablation import plan
+
     needed = []
     for item in suite.of_one_experiment(request.node):
         arms = [study.baseline(experiment)] if suite.trains_baseline(item) else []
@@ -219,6 +222,9 @@ def _look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: S
             if item is not request.node:
                 _say(request.config, f"will end in an error: {item.nodeid}: {error}")
         needed.append(arms)
+    if options.plan(request.config):
+        plan.prepare(study, [arm for arms in needed for arm in arms])
+        return
     for arms in needed:
         study.queue(*arms, seeds=study.seeds[0])
 

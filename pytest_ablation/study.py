@@ -214,14 +214,20 @@ class Study:
 
     def seconds_per_step(self, arm: Arm) -> float:
         """Return how long a training step takes, from a few of them taken now."""
+        return float(self.executor.result(self._probing(arm)).value)
+
+    def queue_steps(self, arm: Arm) -> None:
+        """Have the steps taken that `seconds_per_step` will need."""
+        self.executor.queue(self._probing(arm))
+
+    def _probing(self, arm: Arm) -> Probing:
         trial = arm.trial(0)
-        probing = Probing(
+        return Probing(
             trial=trial,
             data=self._source(arm.experiment.data),
             name=f"{arm.description}, a few steps",
             modules=self._modules(trial),
         )
-        return float(self.executor.result(probing).value)
 
     def is_kept(self, key: str) -> bool:
         """Tell whether a run is at hand; takes it from the store where it is there."""

@@ -206,12 +206,14 @@ class Workers:
             names.append((key, f"{told[key][0]} (in another session)"))
         running = tuple((name, told[each][1] if each in told else None) for each, name in names)
         left = len(self._queued) + len(self._running)
+        begun = [progress for _, progress in running if progress]
+        took = self._took or [_whole(progress) for progress in begun]
         seconds = None
-        if self._took:
-            begun = sum(progress.seconds_left for _, progress in running if progress)
-            not_begun = len(self._queued) + sum(progress is None for _, progress in running)
-            mean = sum(self._took) / len(self._took)
-            seconds = (mean * not_begun + begun) / self.workers
+        if took:
+            not_begun = left - len(begun)
+            mean = sum(took) / len(took)
+            seconds = mean * not_begun + sum(progress.seconds_left for progress in begun)
+            seconds /= self.workers
         return Board(
             running=running, done=self._ended, known=self._ended + left, seconds_left=seconds
         )
@@ -346,6 +348,12 @@ def _warned(result: Result) -> Result:
     return result
 
 
+def _whole(progress: Progress) -> float:
+    """Return how long a training takes in all, from how long is left of it."""
+    left = max(1, progress.epochs - progress.epoch)
+    return progress.seconds_left * progress.epochs / left
+
+
 _TRYING = "trying whether trainings are faster side by side"
 
 
@@ -357,6 +365,7 @@ def executor(
     sessions: int,
     timeout: float | None,
     waiting: Waiting,
+    may_be_fewer: bool = True,
 ) -> Here | Workers:
     """Return who trains on this machine.
 
@@ -368,6 +377,7 @@ def executor(
         sessions: Processes of this session, among which cores and GPUs are shared.
         timeout: Seconds that a training may take.
         waiting: A context while a result is waited for.
+        may_be_fewer: Whether, on a CPU and where None says so, one worker may be tried.
     """
     if workers == 0:
         return Here(waiting=waiting)
@@ -383,5 +393,5 @@ def executor(
         cores=free,
         waiting=waiting,
         timeout=timeout,
-        may_be_fewer=workers is None and not devices and count > 1,
+        may_be_fewer=may_be_fewer and workers is None and not devices and count > 1,
     )

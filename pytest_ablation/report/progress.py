@@ -100,7 +100,7 @@ def _drawn(board: Board, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    lines = [f"  {name}: {said(progress)}" for name, progress in board.running]
+    lines = [f"  {said(name, progress)}" for name, progress in board.running]
     texts = [Text(_cut(line, width - 1), no_wrap=True) for line in lines]
     if board.known > 1:
         full = round(BAR * board.done / board.known)
@@ -124,27 +124,27 @@ def _write_plainly(
     with _uncaptured(capture):
         reporter.ensure_newline()
         for name, progress in board.running:
-            reporter.write_line(f"{name}: {said(progress)}")
+            reporter.write_line(said(name, progress))
         if board.known > 1:
             reporter.write_line(overall(board))
         reporter.flush()
 
 
-def said(progress: Progress | None) -> str:
-    """Return where a training is: ``epoch 7/20, accuracy 64.1 %, 52 s left``."""
+def said(name: str, progress: Progress | None) -> str:
+    """Return where a training is: ``baseline, seed 0: epoch 7/20, accuracy 64.1 %, 52 s left``."""
     if progress is None:
-        return "starting"
+        return f"{name} …"
     accuracy = ""
     if not math.isnan(progress.accuracy):
         accuracy = f", accuracy {100 * progress.accuracy:.1f} %"
     left = duration(progress.seconds_left)
-    return f"epoch {progress.epoch}/{progress.epochs}{accuracy}, {left} left"
+    return f"{name}: epoch {progress.epoch}/{progress.epochs}{accuracy}, {left} left"
 
 
 def overall(board: Board) -> str:
-    """Return how far the study is: ``7 of 12 trainings, 14 min left``."""
+    """Return how far the study is: ``7 of 12 done, about 14 min left``."""
     left = "" if board.seconds_left is None else f", about {duration(board.seconds_left)} left"
-    return f"{board.done} of {board.known} trainings{left}"
+    return f"{board.done} of {board.known} done{left}"
 
 
 def duration(seconds: float) -> str:
