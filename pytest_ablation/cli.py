@@ -10,16 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_ablation.store import (
-    KINDS,
-    DamagedEntryError,
-    Entry,
-    Kind,
-    NewerEntryError,
-    Store,
-    copied,
-    sweep,
-)
+from pytest_ablation.entry import KINDS, DamagedEntryError, Entry, Kind, NewerEntryError
+from pytest_ablation.store import Store, copied, sweep
 
 SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -20,11 +20,12 @@ from pytest_ablation import options, suite
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.experiment import Dataset, Experiment
+from pytest_ablation.reporting import Reporting
 
 if TYPE_CHECKING:
     from pytest_ablation.claim import Asserted
     from pytest_ablation.comparison import Trained
-    from pytest_ablation.findings import Entry, Findings, Row
+    from pytest_ablation.findings import Entry
     from pytest_ablation.study import Study
 
 STUDY = pytest.StashKey["Study"]()
@@ -33,9 +34,6 @@ TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
 SHEET_SENT = pytest.StashKey[bool]()
 SEEN = pytest.StashKey[dict[int, Experiment]]()
-
-# Curves take 30 ms and 10 kB a test; a page of thousands would not open.
-MOST_WITH_CURVES = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,9 +64,10 @@ def _study(session: pytest.Session) -> Study:
     if STUDY not in config.stash:
         from pytest_ablation.execution import local, machine
         from pytest_ablation.plan import NothingTrained
+        from pytest_ablation.profile import PROFILES
         from pytest_ablation.report.progress import shown
         from pytest_ablation.store import Store
-        from pytest_ablation.study import PROFILES, Study
+        from pytest_ablation.study import Study
         from pytest_ablation.training.device import sees_gpu
 
         machine.share_gpus()
@@ -383,97 +382,3 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
 
 def _written(side: object) -> str:
     return getattr(side, "name", None) or repr(side)
-
-
-class Reporting:
-    """Collects the findings where pytest reports, and hands them to what renders them."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.findings: Findings | None = None
-        self.plan: list[dict[str, Any]] = []
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in what a test found; unfold it in the page, where there is one."""
-        if hasattr(report, "ablation_plan"):
-            self.plan.append(report.ablation_plan)
-        entry = _entry_of(report)
-        if entry is None:
-            return
-        from pytest_ablation.findings import Findings
-
-        self.findings = self.findings or Findings()
-        self.findings.add(entry)
-        if self._writes_page:
-            from pytest_html import extras
-
-            from pytest_ablation.report import html
-
-            many = len(self.findings.entries) > MOST_WITH_CURVES
-            unfolded = extras.html(html.unfolded(entry, _row(entry), brief=many))
-            report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """End with the table of findings, or with the plan."""
-        if options.plan(self.config):
-            from pytest_ablation.report import plan
-
-            writer = self.config.get_terminal_writer()
-            terminalreporter.write_sep("=", "ablation plan")
-            terminalreporter.write_line(plan.table(self.plan, width=writer.fullwidth))
-        if self.findings is None:
-            return
-        from pytest_ablation.report import terminal
-
-        writer = self.config.get_terminal_writer()
-        terminalreporter.write_sep("=", "ablation findings")
-        terminalreporter.write_line(
-            terminal.table(self.findings, width=writer.fullwidth, color=writer.hasmarkup)
-        )
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Add our columns; they are shown where there are findings."""
-        from pytest_ablation.report import html
-
-        cells[2:2] = html.header_cells()
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
-        """Fill our columns."""
-        from pytest_ablation.report import html
-
-        entry = _entry_of(report)
-        if getattr(report, "undecided", False):
-            cells[0] = html.UNDECIDED_CELL
-        cells[2:2] = html.row_cells(entry, _row(entry) if entry else None)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_summary(self, prefix: list[str]) -> None:
-        """Open the page with the findings."""
-        if self.findings is not None:
-            from pytest_ablation.report import html
-
-            prefix.append(html.page(self.findings))
-
-    @property
-    def _writes_page(self) -> bool:
-        is_worker = hasattr(self.config, "workerinput")
-        return bool(self.config.getoption("htmlpath", None)) and not is_worker
-
-
-def _entry_of(report: pytest.TestReport) -> Entry | None:
-    plain = getattr(report, "ablation", None)
-    if plain is None:
-        return None
-    from pytest_ablation.findings import Entry
-
-    return Entry.from_plain(plain)
-
-
-def _row(entry: Entry) -> Row:
-    """Return the entry's row of the findings table; it carries all that it needs."""
-    from pytest_ablation.findings import Findings
-
-    return Findings({entry.test: entry}).rows()[-1]

@@ -6,75 +6,27 @@ A lock is the operating system's, so it ends with the process that holds it.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
-import math
 import os
 import platform
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import starmap
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pytest_ablation import entry as entries
+from pytest_ablation.entry import DamagedEntryError, Entry, Kind, NewerEntryError, path_of
 from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Duet, Progress, Run, Trial
-
-FORMAT = 2
-KINDS: tuple[Kind, ...] = ("runs", "duets")
-
-Kind = Literal["runs", "duets"]
-
-
-class DamagedEntryError(Exception):
-    """An entry that is not what was written."""
-
-
-class NewerEntryError(Exception):
-    """An entry that a later version of the plugin wrote."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What lies under a fingerprint.
-
-    Attributes:
-        kind: "runs" or "duets".
-        key: Its name: a run's fingerprint.
-        files: The files it is made of.
-        name: What was trained, as a person would say it.
-        session: The session that trained it.
-        trial: A run's trial.
-        run: A run.
-        duet: A duet.
-    """
-
-    kind: Kind
-    key: str
-    files: tuple[Path, ...]
-    name: str = ""
-    session: str = ""
-    trial: Trial | None = None
-    run: Run | None = None
-    duet: Duet | None = None
-
-    @property
-    def bytes(self) -> int:
-        """Its size."""
-        return sum(path.stat().st_size for path in self.files)
-
-    @property
-    def made(self) -> float:
-        """When it was made, in seconds since the epoch."""
-        return self.files[0].stat().st_mtime
 
 
 @dataclass(eq=False)
@@ -94,7 +46,7 @@ class Store:
 
     def find(self, kind: Kind, key: str, newer_than: float = 0.0) -> Entry | None:
         """Return an entry; None where there is none that can be used, which is then set aside."""
-        path = _path(self.folder / kind, key)
+        path = path_of(self.folder, kind, key)
         try:
             if path.stat().st_mtime < newer_than:
                 return None
@@ -126,24 +78,12 @@ class Store:
 
     def save(self, trial: Trial, run: Run, name: str = "", session: str = "") -> None:
         """Keep a run, beside the trial it came from, what that is called and who trained it."""
-        import numpy as np
-
-        arrays: dict[str, Any] = {f"curve {each}": np.array(c) for each, c in run.curves.items()}
-        arrays["correct"] = np.frombuffer(base64.b64decode(run.correct), np.uint8)
-        packed = io.BytesIO()
-        np.savez_compressed(packed, **arrays)
-        digest = hashlib.sha256(packed.getvalue()).hexdigest()
-        beside = f"{trial.fingerprint}-{digest[:8]}.npz"
-        plain = {key: value for key, value in asdict(run).items() if key not in _IN_ARRAYS}
-        entry = {"name": name, "session": session, "trial": asdict(trial), "run": plain}
-        entry["arrays"] = {"file": beside, "sha256": digest}
-        folder = self.folder / "runs"
-        before = set(folder.glob(f"{trial.fingerprint}-*.npz"))
-        if self._is_newer("runs", trial.fingerprint):
-            return
-        if self._write(folder / beside, packed.getvalue()):
-            kept = self._write(_path(folder, trial.fingerprint), _sealed(entry))
-            for path in before - {folder / beside} if kept else ():
+        before = set((self.folder / "runs").glob(f"{trial.fingerprint}-*.npz"))
+        files = entries.of_run(self.folder, trial, run, name, session)
+        if not self._is_newer("runs", trial.fingerprint) and all(
+            starmap(self._write, files.items())
+        ):
+            for path in before - set(files):
                 path.unlink(missing_ok=True)
 
     def load_duet(self, key: str, newer_than: float = 0.0) -> Duet | None:
@@ -153,53 +93,23 @@ class Store:
 
     def save_duet(self, key: str, duet: Duet, name: str = "") -> None:
         """Keep a duet."""
-        entry = {"name": name, "key": key, "duet": asdict(duet)}
         if not self._is_newer("duets", key):
-            self._write(_path(self.folder / "duets", key), _sealed(entry))
+            for path, content in entries.of_duet(self.folder, key, duet, name).items():
+                self._write(path, content)
 
     def keys(self, kind: Kind) -> list[str]:
         """Return the names of the entries of a kind, usable or not."""
         return sorted(path.stem for path in (self.folder / kind).glob("*.json"))
 
     def read(self, kind: Kind, key: str) -> Entry:
-        """Return an entry.
-
-        Raises:
-            FileNotFoundError: There is none.
-            DamagedEntryError: It is not what was written, or belongs under another name.
-            NewerEntryError: A later version of the plugin wrote it.
-        """
-        path = _path(self.folder / kind, key)
-        entry = _unsealed(path.read_bytes())
-        try:
-            if kind == "duets":
-                if entry["key"] != key:
-                    raise DamagedEntryError("it is of another key")
-                duet = Duet(**_with_tuples(entry["duet"]))
-                return Entry(kind=kind, key=key, files=(path,), name=entry["name"], duet=duet)
-            trial = Trial(**entry["trial"])
-            if trial.fingerprint != key:
-                raise DamagedEntryError("it is of another trial")
-            beside = path.with_name(Path(entry["arrays"]["file"]).name)
-            run = Run(**_with_nan(entry["run"]), **_arrays(beside, entry["arrays"]["sha256"]))
-            files = (path, beside)
-            return Entry(
-                kind=kind,
-                key=key,
-                files=files,
-                name=entry["name"],
-                session=entry["session"],
-                trial=trial,
-                run=run,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedEntryError(f"{type(error).__name__}: {error}") from error
+        """Return an entry, or raise what is wrong with it, as `entry.read` does."""
+        return entries.read(self.folder, kind, key)
 
     def set_aside(self, kind: Kind, key: str) -> Path:
         """Move a damaged entry's files out of the way, and return where to."""
         folder = self.folder / "damaged"
         folder.mkdir(parents=True, exist_ok=True)
-        path = _path(self.folder / kind, key)
+        path = path_of(self.folder, kind, key)
         for each in (path, *path.parent.glob(f"{key}-*.npz")):
             with suppress(FileNotFoundError):
                 os.replace(each, folder / each.name)
@@ -215,7 +125,7 @@ class Store:
         try:
             self.read(kind, key)
         except NewerEntryError as newer:
-            self._say(f"{_path(self.folder / kind, key)} {newer}: it is left alone.")
+            self._say(f"{path_of(self.folder, kind, key)} {newer}: it is left alone.")
             return True
         except (DamagedEntryError, OSError):
             pass
@@ -385,15 +295,6 @@ def copied(source: Store, entry: Entry, target: Store) -> None:
             os.replace(temporary, to)
 
 
-# ---------------------------------------------------------------------------------------- bytes
-
-_IN_ARRAYS = ("curves", "correct")
-
-
-def _path(folder: Path, key: str) -> Path:
-    return folder / f"{key}.json"
-
-
 def _files_of(store: Store, key: str) -> tuple[Path, ...]:
     with suppress(DamagedEntryError, NewerEntryError, OSError):
         return store.read("runs", key).files
@@ -413,71 +314,3 @@ def _replaced(path: Path, content: bytes, *, lasting: bool = True) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _sealed(entry: Mapping[str, Any]) -> bytes:
-    """Return an entry as JSON, its checksum and format first."""
-    body = _without_nan(entry)
-    return _written({"format": FORMAT, "checksum": _checksum(body), "entry": body})
-
-
-def _unsealed(content: bytes) -> dict[str, Any]:
-    try:
-        whole = json.loads(content)
-        if isinstance(whole, dict) and isinstance(whole.get("format"), int):
-            if whole["format"] > FORMAT:
-                raise NewerEntryError(f"is of format {whole['format']}, of a newer pytest-ablation")
-            if whole["format"] < FORMAT:
-                raise DamagedEntryError("it is of an older format")
-        # The bytes are compared too: a change that JSON does not care for is a change.
-        if whole["checksum"] != _checksum(whole["entry"]) or content != _written(whole):
-            raise DamagedEntryError("its checksum is not that of its content")
-        return dict(whole["entry"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedEntryError(f"it is no entry: {error or type(error).__name__}") from error
-
-
-def _checksum(body: Any) -> str:
-    return hashlib.sha256(_written(body)).hexdigest()
-
-
-def _written(value: Any) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode()
-
-
-def _arrays(path: Path, digest: str) -> dict[str, Any]:
-    """Return a run's curves and what it got right, from its file of arrays."""
-    import numpy as np
-
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DamagedEntryError(f"{path.name} is missing") from error
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise DamagedEntryError(f"the checksum of {path.name} is not that of its content")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        curves = {
-            name.removeprefix("curve "): tuple(arrays[name].tolist())
-            for name in arrays.files
-            if name != "correct"
-        }
-        correct = base64.b64encode(arrays["correct"].tobytes()).decode()
-    return {"curves": curves, "correct": correct}
-
-
-def _with_nan(run: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = {n: math.nan if value is None else value for n, value in run["metrics"].items()}
-    return {**run, "metrics": metrics}
-
-
-def _with_tuples(duet: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(each) if isinstance(each, list) else each for key, each in duet.items()}
-
-
-def _without_nan(value: Any) -> Any:
-    """Return the value with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

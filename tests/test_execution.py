@@ -14,8 +14,9 @@ from pytest_ablation import configure, insert, remove
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine
 from pytest_ablation.execution.local import Board, Workers
+from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
-from pytest_ablation.study import PROFILES, Arm, Study
+from pytest_ablation.study import Arm, Study
 from pytest_ablation.training import fit
 from pytest_ablation.verdict import Bound, Settled
 from tests import faulty

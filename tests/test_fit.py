@@ -19,8 +19,9 @@ import pytest
 from pytest_ablation import Experiment, Run, configure, remove, train_with
 from pytest_ablation.execution.local import Here
 from pytest_ablation.experiment import Progress, Trial, Watcher
+from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
-from pytest_ablation.study import PROFILES, Arm, Study
+from pytest_ablation.study import Arm, Study
 from pytest_ablation.training import fit
 from tests.tiny import EXPERIMENT, data
 

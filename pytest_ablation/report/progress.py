@@ -149,6 +149,8 @@ def overall(board: Board) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time as people say it: ``52 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 0.5:
+        return "under 1 s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02} min"
