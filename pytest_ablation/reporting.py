@@ -10,6 +10,7 @@ from pytest_ablation import options
 
 if TYPE_CHECKING:
     from pytest_ablation.findings import Entry, Findings, Row
+    from pytest_ablation.report.progress import Reporter
 
 # Curves take 30 ms and 10 kB a test; a page of thousands would not open.
 MOST_WITH_CURVES = 100
@@ -22,6 +23,22 @@ class Reporting:
         self.config = config
         self.findings: Findings | None = None
         self.plan: list[dict[str, Any]] = []
+        self.progress: Reporter | None = None
+
+    def pytest_sessionstart(self) -> None:
+        """Where pytest-xdist has the tests run elsewhere, say how their trainings go."""
+        has_processes = self.config.getoption("dist", "no") != "no"
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        if has_processes and reporter is not None:
+            from pytest_ablation.report.progress import Reporter
+
+            self.progress = Reporter(options.store(self.config), reporter)
+            self.progress.start()
+
+    def pytest_sessionfinish(self) -> None:
+        """Say no more."""
+        if self.progress is not None:
+            self.progress.stop()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

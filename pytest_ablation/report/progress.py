@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_ablation.execution.local import Board, Show
 from pytest_ablation.experiment import Progress
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
     from rich.console import RenderableType
+
+    from pytest_ablation.execution.local import Board, Show
 
 SECONDS_BETWEEN_LINES = 60.0
 BAR = 30
@@ -30,7 +33,8 @@ def shown(
     """Show how trainings go while a result is waited for; gives the function that is told.
 
     On a terminal a line a worker and the study's bar are written anew at each look, and are gone at
-    the end; elsewhere plain lines are written, once a minute.
+    the end; elsewhere plain lines are written, once a minute. Of processes of pytest-xdist it is
+    the controller that writes them, by a `Reporter`.
 
     Args:
         reporter: Pytest's terminal; None in a worker of pytest-xdist, which shows nothing.
@@ -43,6 +47,29 @@ def shown(
             yield show
     else:
         yield lambda board: _write_plainly(board, reporter, capture)
+
+
+class Reporter(threading.Thread):
+    """Writes plain lines, once a minute, of what the processes of pytest-xdist train."""
+
+    def __init__(self, folder: Path, reporter: pytest.TerminalReporter) -> None:
+        super().__init__(daemon=True)
+        self._folder, self._reporter, self._over = folder, reporter, threading.Event()
+
+    def run(self) -> None:
+        """Write until the session is over."""
+        from pytest_ablation.store import Store
+
+        while not self._over.wait(SECONDS_BETWEEN_LINES):
+            lines = [said(name, progress) for name, progress in Store(self._folder).told().values()]
+            if lines:
+                self._reporter.ensure_newline()
+            for line in lines:
+                self._reporter.write_line(line)
+
+    def stop(self) -> None:
+        """End it."""
+        self._over.set()
 
 
 @contextmanager
