@@ -28,14 +28,13 @@ def asks_for_a_variant(item: pytest.Item) -> bool:
 
 def trains_variant(item: pytest.Item) -> bool:
     """Tell whether a test will surely need its variant trained, as far as its code shows."""
-    return "variant" in _fixtures(item) and not TRAINED.isdisjoint(_names(item))
+    return "variant" in _fixtures(item) and _surely_trains(item)
 
 
 def trains_baseline(item: pytest.Item) -> bool:
     """Tell whether a test will surely need the baseline trained, as far as its code shows."""
-    names = _names(item)
-    asked = "baseline" in _fixtures(item) or not RELATIVE.isdisjoint(names)
-    return asked and not TRAINED.isdisjoint(names)
+    asked = "baseline" in _fixtures(item) or not RELATIVE.isdisjoint(_names(item))
+    return asked and _surely_trains(item)
 
 
 def comparisons(item: pytest.Item) -> int:
@@ -74,6 +73,11 @@ def of_one_experiment(item: pytest.Item) -> list[pytest.Item]:
     same = _experiment_fixture(item)
     items = filter(is_of_an_arm, item.session.items)
     return [each for each in items if _experiment_fixture(each) is same]
+
+
+def _surely_trains(item: pytest.Item) -> bool:
+    may_be_skipped = item.get_closest_marker("skip") or item.get_closest_marker("skipif")
+    return not may_be_skipped and not TRAINED.isdisjoint(_names(item))
 
 
 def _experiment_fixture(item: pytest.Item) -> object:

@@ -575,6 +575,44 @@ def test_ctrl_c_keeps_what_is_done_and_ends_the_workers(suite: pytest.Pytester) 
 
 
 @pytest.mark.slow
+def test_layers_of_a_conftest_reach_the_workers(suite: pytest.Pytester) -> None:
+    """A layer, a loss and a metric of one's own train wherever pytest found their module."""
+    conftest = suite.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + """
+import keras
+from pytest_ablation import train_with
+
+class Half(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+
+def distance(y_true, y_pred):
+    return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+@pytest.fixture(scope="session")
+def experiment():
+    return train_with(loss=distance)(EXPERIMENT)
+"""
+    )
+    write(
+        suite,
+        """
+import sys
+Half = next(m.Half for m in list(sys.modules.values()) if hasattr(m, "Half"))
+
+@pytest.mark.ablation(insert(Half(), after="flatten"))
+def test_it(variant):
+    assert variant.accuracy.change >= -1
+""",
+    )
+    arguments = ("--ablation-profile=full", "--ablation-workers=2", "--import-mode=importlib")
+    result = suite.runpytest_subprocess(*arguments)
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
 def test_sessions_share_their_trainings(suite: pytest.Pytester) -> None:
     """Four processes of pytest-xdist with workers of their own train each trial once."""
     write(
