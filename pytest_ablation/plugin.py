@@ -102,6 +102,7 @@ def _study(session: pytest.Session) -> Study:
     return config.stash[STUDY]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """End the workers, however the session ends, and note what was used of the store."""
     study = session.config.stash.get(STUDY, None)

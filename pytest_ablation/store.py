@@ -194,7 +194,13 @@ class Store:
     # --------------------------------------------------------------------------------- sessions
 
     def note_used(self, session: str, keys: Iterable[str]) -> None:
-        """Note what a session used; of the session before nothing stays noted."""
+        """Note what a session used; of the session before nothing stays noted.
+
+        A checkpoint whose training has ended is removed, if who trained it was killed just before.
+        """
+        for path in (self.folder / "checkpoints").glob("*.npz"):
+            if path_of(self.folder, "runs", path.stem).exists():
+                path.unlink(missing_ok=True)
         with self.lock("last-session"):
             path = self.folder / "last-session.json"
             last = self._last_session()

@@ -217,10 +217,17 @@ def test_any_session_sees_the_trainings_under_way(tmp_path: Path) -> None:
 
 
 def test_the_last_session_is_remembered(tmp_path: Path) -> None:
-    """What a session used is known, its workers' together, until the next one."""
+    """What a session used is known, its workers' together, until the next one; no rest is left."""
     store = Store(tmp_path)
     store.save(TRIAL, RUN)
+    finished, begun = store.checkpoint(TRIAL.fingerprint), store.checkpoint("begun")
+    assert finished is not None
+    assert begun is not None
+    finished.touch()
+    begun.touch()
     store.note_used("first", ["a"])
+    assert not finished.exists()
+    assert begun.exists()
     store.note_used("first", ["b"])
     assert store.used_last() == {"a", "b"}
     store.note_used("second", ["c"])

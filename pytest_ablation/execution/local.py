@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
@@ -184,8 +184,8 @@ class Workers:
         with self._changed:
             self._closed = True
             self._queued.clear()
-        for slot in self._made:
-            slot.close()
+        with ThreadPoolExecutor(max_workers=max(1, len(self._made))) as together:
+            list(together.map(Slot.close, self._made))
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     # ------------------------------------------------------------------------ what is done next
