@@ -22,7 +22,7 @@ from pytest_ablation.verdict import Bound, Settled
 from tests import faulty
 from tests.tiny import EXPERIMENT, data
 
-TIMEOUT = 8.0
+TIMEOUT = 12.0
 BOARDS: list[Board] = []
 
 
