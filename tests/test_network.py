@@ -159,6 +159,7 @@ def test_a_network_that_is_looked_at_is_the_network_that_is_trained(
     """What is read off a network without weights is what training builds; once for all who ask."""
     looked_at, trained = blueprint.looked_at(function), blueprint.fresh(function)
     assert blueprint.of(looked_at) == blueprint.of(trained)
-    assert blueprint.summary(looked_at) == blueprint.summary(trained)
+    one, other = (blueprint.summary(model).splitlines()[1:] for model in (looked_at, trained))
+    assert one == other  # below the title, where Keras has numbered the two
     assert looked_at.count_params() == trained.count_params()
     assert blueprint.looked_at(function) is looked_at
