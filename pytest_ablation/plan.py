@@ -25,17 +25,12 @@ class NothingTrained:
     executor: Executor
 
     @property
-    def in_this_process(self) -> bool:
-        """The executor's."""
-        return self.executor.in_this_process
-
-    @property
     def workers(self) -> int:
         """The executor's."""
         return self.executor.workers
 
     @property
-    def scratch(self) -> Path:
+    def scratch(self) -> Path | None:
         """The executor's."""
         return self.executor.scratch
 
@@ -100,7 +95,7 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
     result = []
     for arm in arms:
         batch_size = arm.experiment.recipe.batch_size
-        flops, uncounted = cost.flops_a_step(arm.model, batch_size), cost.flops(arm.model)[1]
+        forward, uncounted = cost.flops(arm.model)
         trials = [arm.trial(seed) for seed in range(study.seeds[0])]
         cached = [study.is_kept(trial.fingerprint) for trial in trials]
         seconds, source = (0.0, "") if all(cached) else _seconds(study, arm)
@@ -109,7 +104,7 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
                 fingerprint=trial.fingerprint,
                 name=f"{arm.description}, seed {trial.seed}",
                 params=arm.params,
-                flops=flops,
+                flops=cost.of_a_step(forward) * batch_size,
                 uncounted=uncounted,
                 cached=is_cached,
                 seconds=0.0 if is_cached else seconds,

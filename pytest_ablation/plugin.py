@@ -86,6 +86,7 @@ def _study(session: pytest.Session) -> Study:
             workers=options.workers(config),
             sees_gpu=sees_gpu(),
             sessions=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+            index=int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
             timeout=options.timeout(config),
             waiting=lambda: shown(reporter, capture),
             may_be_fewer=not options.plan(config),

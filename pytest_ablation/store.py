@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -45,7 +46,7 @@ class Store:
     # ---------------------------------------------------------------------------------- entries
 
     def find(self, kind: Kind, key: str, newer_than: float = 0.0) -> Entry | None:
-        """Return an entry; None where there is none that can be used, which is then set aside."""
+        """Return an entry; None where there is none. A damaged one is set aside, with a warning."""
         path = path_of(self.folder, kind, key)
         try:
             if path.stat().st_mtime < newer_than:
@@ -59,11 +60,13 @@ class Store:
             return None
         except NewerEntryError as newer:
             self._say(f"{path} {newer}: it is left alone, and this session does its own work anew.")
-        except (DamagedEntryError, OSError) as error:
+        except DamagedEntryError as damage:
             aside = ""
             with suppress(OSError):
                 aside = f" It is set aside in {self.set_aside(kind, key)}."
-            self._say(f"{path} cannot be used ({error}): doing it anew.{aside}")
+            self._say(f"{path} cannot be used ({damage}): doing it anew.{aside}")
+        except OSError as error:
+            self._say(f"{path} cannot be read ({error}): doing it anew.")
         return None
 
     def load(self, fingerprint: str, newer_than: float = 0.0) -> Run | None:
@@ -268,11 +271,12 @@ class Store:
         warnings.warn(AblationWarning(text), stacklevel=4)
 
 
-def sweep(store: Store, *, older_than: float = 3600.0) -> int:
+def sweep(store: Store, *, checkpoints: float = math.inf, older_than: float = 3600.0) -> int:
     """Remove what killed processes left half-done, and return how many bytes that was.
 
     Args:
         store: Whose folder.
+        checkpoints: Seconds, beyond which an unfinished training is given up.
         older_than: Seconds; what is younger may be another process's work.
     """
     named = {path for key in store.keys("runs") for path in _files_of(store, key)}
@@ -280,11 +284,13 @@ def sweep(store: Store, *, older_than: float = 3600.0) -> int:
     for folder in ("runs", "duets", "checkpoints", "progress"):
         left += (store.folder / folder).glob("*.part")
     left += (store.folder / "progress").glob("*.json")
+    ages = dict.fromkeys(left, older_than)
+    ages |= dict.fromkeys((store.folder / "checkpoints").glob("*.npz"), checkpoints)
     freed = 0
-    for path in left:
+    for path, age in ages.items():
         with suppress(OSError):
             status = path.stat()
-            if status.st_mtime < time.time() - older_than:
+            if status.st_mtime < time.time() - age:
                 path.unlink()
                 freed += status.st_size
     return freed

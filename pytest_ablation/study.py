@@ -30,16 +30,12 @@ class Executor(Protocol):
     """Who does the tasks of a study."""
 
     @property
-    def in_this_process(self) -> bool:
-        """Whether they are done in pytest's own process."""
-
-    @property
     def workers(self) -> int:
         """How many tasks it does at a time."""
 
     @property
-    def scratch(self) -> Path:
-        """A folder for what its processes share and no other session needs."""
+    def scratch(self) -> Path | None:
+        """A folder for what its processes share; None where all is done in pytest's own."""
 
     def queue(self, task: Task) -> None:
         """Do a task when its turn comes."""
@@ -203,7 +199,8 @@ class Study:
 
     def _source(self, data: Dataset) -> Callable[[], Dataset]:
         """Return what gives the data at the profile's size, in the process that trains."""
-        if self.executor.in_this_process:
+        scratch = self.executor.scratch
+        if scratch is None:
             return partial(self.reduced, data)
         key = data.fingerprint
         if key not in self._sources:
@@ -212,14 +209,14 @@ class Study:
             try:
                 entry = maps.shared(self.store.folder / "data", data)
             except OSError:
-                entry = maps.shared(self.executor.scratch, data)
+                entry = maps.shared(scratch, data)
             share, most = self.profile.share, self.profile.most_tested
             self._sources[key] = partial(sample.opened, entry, share, most)
         return self._sources[key]
 
     def _modules(self, *trials: Trial) -> dict[str, str]:
         """Return the files of the user's own modules that trials need, by name."""
-        if self.executor.in_this_process:
+        if self.executor.scratch is None:
             return {}
         named = {name.partition(":")[0] for trial in trials for name in trial.sources}
         named |= {trial.trainer.partition(":")[0] for trial in trials}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+import warnings
 from typing import Any
 
 import keras
@@ -63,4 +64,14 @@ class Raises(keras.layers.Layer):  # type: ignore[misc] # likewise
         """Pass on what comes in, outside of a training."""
         if training:
             raise ValueError("not on a Tuesday")
+        return x
+
+
+class Warns(keras.layers.Layer):  # type: ignore[misc] # likewise
+    """Has something to say while it is trained."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Pass on what comes in."""
+        if training:
+            warnings.warn("mind the gap", UserWarning, stacklevel=1)
         return x

@@ -100,7 +100,7 @@ def test_prune_removes_what_is_not_needed(store: Store, criterion: str, left: se
 
 
 def test_prune_sweeps_up_after_killed_processes(store: Store) -> None:
-    """Half-written files go once they are no living process's; unfinished trainings stay."""
+    """Half-written files go once they are no living process's; old unfinished trainings by age."""
     (store.folder / "checkpoints").mkdir()
     open_, half = store.folder / "checkpoints" / "a.npz", store.folder / "runs" / "tmp1.part"
     for path in (open_, half):
@@ -110,6 +110,8 @@ def test_prune_sweeps_up_after_killed_processes(store: Store) -> None:
     assert open_.exists()
     assert not half.exists()
     assert len(store.keys("runs")) == 3
+    assert call(store, "prune", "--older-than=2000w") == 0
+    assert not open_.exists()
 
 
 def test_import_takes_in_what_is_whole_and_new(

@@ -67,6 +67,28 @@ def test_a_worker_trains_as_this_process_does(study: Study) -> None:
     assert not list((study.store.folder / "checkpoints").glob("*.npz"))
 
 
+def test_processes_of_a_session_share_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Under pytest-xdist no two processes train on one GPU while another is free."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    seen = []
+    for index in range(2):
+        executor = local.executor(
+            Store(tmp_path),
+            workers=None,
+            sees_gpu=True,
+            sessions=2,
+            index=index,
+            timeout=None,
+            waiting=lambda: nullcontext(BOARDS.append),
+        )
+        assert isinstance(executor, Workers)
+        seen.append([each["CUDA_VISIBLE_DEVICES"] for each in executor.environments])
+        executor.close()
+    assert seen == [["0", "2"], ["1"]]
+
+
 def test_what_is_queued_trains_while_other_things_are_done(study: Study) -> None:
     """A result that was queued is there when it is asked for, or soon after, trained once."""
     narrow = study.variant(EXPERIMENT, configure("dense1", units=4))

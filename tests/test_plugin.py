@@ -488,6 +488,22 @@ def test_right(baseline):
     assert 'errors="1" failures="0"' in (suite.path / "out.xml").read_text(encoding="utf-8")
 
 
+def test_a_warning_of_ones_own_layer_is_shown(suite: pytest.Pytester) -> None:
+    """What a training in pytest's own process warns of is pytest's to show, as ever."""
+    write(
+        suite,
+        """
+from tests.faulty import Warns
+
+@pytest.mark.ablation(insert(Warns(), after="flatten"))
+def test_it(variant):
+    assert variant.accuracy >= 0
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=1")
+    result.stdout.fnmatch_lines(["*UserWarning: mind the gap*"])
+
+
 PLAN = """
 @pytest.mark.ablation(remove("drop*"))
 def test_variant(variant):

@@ -60,17 +60,8 @@ class Here:
     """
 
     waiting: Waiting
-    in_this_process: bool = field(default=True, init=False)
-
-    @property
-    def workers(self) -> int:
-        """One."""
-        return 1
-
-    @property
-    def scratch(self) -> Path:
-        """None is needed: this process has all data at hand."""
-        raise NotImplementedError
+    workers: int = field(default=1, init=False)
+    scratch: None = field(default=None, init=False)
 
     def queue(self, task: Task) -> None:
         """Do nothing yet."""
@@ -93,7 +84,7 @@ class Here:
                     f"{task.name}: the training {with_last_lines(failed(error), trace)}"
                 ) from error
         assert result is not None
-        return _warned(result)
+        return result
 
     def close(self) -> None:
         """Do nothing: there is nothing to end."""
@@ -120,7 +111,6 @@ class Workers:
     waiting: Waiting
     timeout: float | None = None
     may_be_fewer: bool = False
-    in_this_process: bool = field(default=False, init=False)
     scratch: Path = field(init=False)
     _made: list[Slot] = field(default_factory=list, init=False)
     _slots: list[Slot] = field(default_factory=list, init=False)
@@ -177,7 +167,9 @@ class Workers:
             if isinstance(done, TrainingError):
                 raise done  # it stays known: what failed is not tried again for another test
             del self._done[task.key]
-        return _warned(done)
+        for text in done.warned:
+            warnings.warn(AblationWarning(text), stacklevel=3)
+        return done
 
     def close(self) -> None:
         """End the workers, also amid their tasks."""
@@ -345,12 +337,6 @@ class Workers:
         return float(sum(each.value for each in results if each)) / len(slots) ** 2
 
 
-def _warned(result: Result) -> Result:
-    for text in result.warned:
-        warnings.warn(AblationWarning(text), stacklevel=3)
-    return result
-
-
 def _whole(progress: Progress) -> float:
     """Return how long a training takes in all, from how long is left of it."""
     left = max(1, progress.epochs - progress.epoch)
@@ -366,6 +352,7 @@ def executor(
     workers: int | None,
     sees_gpu: bool,
     sessions: int,
+    index: int = 0,
     timeout: float | None,
     waiting: Waiting,
     may_be_fewer: bool = True,
@@ -378,6 +365,7 @@ def executor(
             cores or one a core, whichever is faster.
         sees_gpu: Whether Keras has a GPU to train on.
         sessions: Processes of this session, among which cores and GPUs are shared.
+        index: Which of them this is, from 0.
         timeout: Seconds that a training may take.
         waiting: A context while a result is waited for.
         may_be_fewer: Whether, on a CPU and where None says so, one worker may be tried.
@@ -385,6 +373,8 @@ def executor(
     if workers == 0:
         return Here(waiting=waiting)
     devices = gpus() if sees_gpu else []
+    if devices:
+        devices = devices[index::sessions] or [devices[index % len(devices)]]
     free = max(1, cores() // sessions)
     count = workers or len(devices) or free
     return Workers(

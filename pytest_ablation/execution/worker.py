@@ -1,7 +1,8 @@
 """What is done where training happens: a task from its plain data to what came of it.
 
 A task names all that it needs, so that any process with the same packages can do it. Each has a
-key, which tells it from others, and a name, which says what to call it.
+key, which tells it from others, a name, which says what to call it, and the most threads that it
+is to be done with, None for all that there are.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Dataset, Duet, Progress, Run, Trial, Watcher
@@ -36,7 +37,7 @@ class Result:
     Attributes:
         value: A run, or a duet.
         trained: Whether it was done now, and not found in the store.
-        warned: What there was to warn of.
+        warned: What there was to warn of in another process.
     """
 
     value: Any
@@ -56,8 +57,9 @@ class Training:
         session: Who asks for it.
         newer_than: Seconds since the epoch; an older run in the store does not count.
         modules: Files of the user's own modules that it needs, by name.
-        threads: The most threads to train with; None for all that there are.
     """
+
+    threads: ClassVar[int | None] = None
 
     trial: Trial
     data: Callable[[], Dataset]
@@ -66,7 +68,6 @@ class Training:
     session: str = ""
     newer_than: float = 0.0
     modules: Mapping[str, str] = field(default_factory=dict)
-    threads: int | None = None
 
     @property
     def key(self) -> str:
@@ -81,11 +82,7 @@ class Training:
             run = self.store.load(self.key, self.newer_than)
             if run is not None:
                 return Result(value=run, trained=False)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", AblationWarning)
-                run = self._trained(tell)
-            own = [each for each in caught if issubclass(each.category, AblationWarning)]
-            return Result(value=run, trained=True, warned=tuple(str(e.message) for e in own))
+            return Result(value=self._trained(tell), trained=True)
 
     def _trained(self, tell: Tell | None) -> Run:
         _provide(self.modules)
@@ -113,9 +110,9 @@ class Timing:
         seconds: How long to measure, at most.
         name: What to call it.
         modules: Files of the user's own modules that it needs, by name.
-        threads: The most threads to step with. With one, a step next to another varies half as
-            much as with two.
     """
+
+    threads: ClassVar[int | None] = 1  # with two, a step varies twice as much from the next
 
     variant: tuple[Trial, Callable[[], Dataset]]
     baseline: tuple[Trial, Callable[[], Dataset]]
@@ -123,7 +120,6 @@ class Timing:
     seconds: float
     name: str
     modules: Mapping[str, str] = field(default_factory=dict)
-    threads: int | None = 1
 
     @property
     def key(self) -> str:
@@ -148,14 +144,14 @@ class Probing:
         data: Gives its data, at the profile's size.
         name: What to call it.
         modules: Files of the user's own modules that it needs, by name.
-        threads: The most threads to step with; None for all that there are.
     """
+
+    threads: ClassVar[int | None] = None
 
     trial: Trial
     data: Callable[[], Dataset]
     name: str
     modules: Mapping[str, str] = field(default_factory=dict)
-    threads: int | None = None
 
     @property
     def key(self) -> str:
@@ -198,9 +194,13 @@ def run(task: Task, log: Path) -> Result | None:
     """Do a task in a worker's process."""
     os.truncate(log, 0)
     try:
-        return task(wait=False)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", AblationWarning)
+            result = task(wait=False)
     finally:
         _forget()
+    own = [str(each.message) for each in caught if issubclass(each.category, AblationWarning)]
+    return replace(result, warned=tuple(own)) if result else None
 
 
 def _forget() -> None:
