@@ -3,17 +3,18 @@
 from pytest_ablation.ablation import (
     Ablation,
     configure,
+    cut,
     feed_with,
     insert,
-    leave_one_out,
     remove,
     replace,
     train_with,
     use,
 )
+from pytest_ablation.combinations import all_pairs, leave_one_out, one_at_a_time
 from pytest_ablation.errors import AblationError, AblationWarning, DataError
 from pytest_ablation.experiment import Dataset, Experiment, Recipe, Run, Trial
-from pytest_ablation.selectors import having
+from pytest_ablation.selectors import having, shortcut
 
 __all__ = [
     "Ablation",
@@ -25,13 +26,17 @@ __all__ = [
     "Recipe",
     "Run",
     "Trial",
+    "all_pairs",
     "configure",
+    "cut",
     "feed_with",
     "having",
     "insert",
     "leave_one_out",
+    "one_at_a_time",
     "remove",
     "replace",
+    "shortcut",
     "train_with",
     "use",
 ]

@@ -1,27 +1,23 @@
 """The edits of an experiment as data: what they select, what they change, how they add up.
 
-Each step knows how to say itself and what it does to a list of layers, a recipe or a dataset.
-How a Keras layer is copied, set anew and assembled into a network is left to `network.surgery`,
-which is imported only when an edit is applied.
+Each says itself. What they do to an experiment is in `edited`, to a network in
+`network.surgery`; both are imported only when an edit is applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from dataclasses import replace as with_fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Dataset, Experiment, Recipe
 from pytest_ablation.selectors import (
     Having,
-    Layers,
     Selector,
+    Shortcut,
     checked,
     code,
-    select,
     settings,
     word,
     words,
@@ -29,7 +25,6 @@ from pytest_ablation.selectors import (
 
 if TYPE_CHECKING:
     import keras
-    from _pytest.mark import ParameterSet
 
 ModelFunction: TypeAlias = "Callable[[], keras.Model]"
 LayerOrFunction: TypeAlias = (
@@ -45,17 +40,13 @@ class Remove:
     """Take the selected layers out."""
 
     selectors: tuple[Selector, ...]
+    repair: bool = False
 
     def __str__(self) -> str:
-        return f"remove {words(self.selectors)}"
+        return f"remove {words(self.selectors)}{_repaired(self.repair)}"
 
     def __repr__(self) -> str:
-        return f"remove({', '.join(map(code, self.selectors))})"
-
-    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
-        """Return the layers after the edit, and the names of those it touched."""
-        gone = sorted({i for selector in self.selectors for i in select(layers, selector)})
-        return [layer for i, layer in enumerate(layers) if i not in gone], _names(layers, gone)
+        return f"remove({', '.join(map(code, self.selectors))}{_repairs(self.repair)})"
 
 
 @dataclass(frozen=True)
@@ -64,20 +55,13 @@ class Replace:
 
     selector: Selector
     by: LayerOrFunction
+    repair: bool = False
 
     def __str__(self) -> str:
-        return f"replace {words([self.selector])} by {word(self.by)}"
+        return f"replace {words([self.selector])} by {word(self.by)}{_repaired(self.repair)}"
 
     def __repr__(self) -> str:
-        return f"replace({code(self.selector)}, {code(self.by)})"
-
-    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
-        """Return the layers after the edit, and the names of those it touched."""
-        from pytest_ablation.network import surgery
-
-        chosen = select(layers, self.selector)
-        put = {i: surgery.in_place_of(layers[i], self.by) for i in chosen}
-        return [put.get(i, layer) for i, layer in enumerate(layers)], _names(layers, chosen)
+        return f"replace({code(self.selector)}, {code(self.by)}{_repairs(self.repair)})"
 
 
 @dataclass(frozen=True)
@@ -86,25 +70,21 @@ class Configure:
 
     selector: Selector
     config: Mapping[str, Any]
+    repair: bool = False
 
     def __str__(self) -> str:
+        repaired = _repaired(self.repair)
         if isinstance(self.selector, Having) and [*self.selector.config] == [*self.config]:
-            return ", ".join(
+            changes = (
                 f"{name} {self.selector.config[name]} → {value}"
                 for name, value in self.config.items()
             )
-        return f"set {settings(self.config)} in {words([self.selector])}"
+            return f"{', '.join(changes)}{repaired}"
+        return f"set {settings(self.config)} in {words([self.selector])}{repaired}"
 
     def __repr__(self) -> str:
-        return f"configure({code(self.selector)}, {settings(self.config)})"
-
-    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
-        """Return the layers after the edit, and the names of those it touched."""
-        from pytest_ablation.network import surgery
-
-        chosen = select(layers, self.selector)
-        new = {i: surgery.configured(layers[i], self.config) for i in chosen}
-        return [new.get(i, layer) for i, layer in enumerate(layers)], _names(layers, chosen)
+        config = settings(self.config)
+        return f"configure({code(self.selector)}, {config}{_repairs(self.repair)})"
 
 
 @dataclass(frozen=True)
@@ -113,26 +93,28 @@ class Insert:
 
     layer: LayerOrFunction
     after: Selector
+    repair: bool = False
 
     def __str__(self) -> str:
-        return f"insert {word(self.layer)} after {words([self.after])}"
+        return f"insert {word(self.layer)} after {words([self.after])}{_repaired(self.repair)}"
 
     def __repr__(self) -> str:
-        return f"insert({code(self.layer)}, after={code(self.after)})"
+        return f"insert({code(self.layer)}, after={code(self.after)}{_repairs(self.repair)})"
 
-    def edit(self, layers: Layers) -> tuple[Layers, list[str]]:
-        """Return the layers after the edit, and the names of those it touched."""
-        from pytest_ablation.network import surgery
 
-        chosen = select(layers, self.after)
-        taken = {layer.name for layer in layers}
-        result: Layers = []
-        for i, layer in enumerate(layers):
-            result.append(layer)
-            if i in chosen:
-                result.append(surgery.behind(layer, self.layer, taken))
-                taken.add(result[-1].name)
-        return result, _names(layers, chosen)
+@dataclass(frozen=True)
+class Cut:
+    """Take an input away from each selected merge."""
+
+    branch: Selector | Shortcut
+    into: Selector
+    repair: bool = False
+
+    def __str__(self) -> str:
+        return f"cut {word(self.branch)} from {words([self.into])}{_repaired(self.repair)}"
+
+    def __repr__(self) -> str:
+        return f"cut({code(self.branch)}, into={code(self.into)}{_repairs(self.repair)})"
 
 
 @dataclass(frozen=True)
@@ -174,12 +156,17 @@ class FeedWith:
         return f"feed_with({code(self.function)})"
 
 
-def _names(layers: Layers, chosen: Sequence[int]) -> list[str]:
-    return [layers[i].name for i in chosen]
-
-
-ModelStep: TypeAlias = Remove | Replace | Configure | Insert | Use
+GraphStep: TypeAlias = Remove | Replace | Configure | Insert | Cut
+ModelStep: TypeAlias = GraphStep | Use
 Step: TypeAlias = ModelStep | TrainWith | FeedWith
+
+
+def _repaired(repair: bool) -> str:
+    return ", shapes repaired" if repair else ""
+
+
+def _repairs(repair: bool) -> str:
+    return ", repair=True" if repair else ""
 
 
 # ---------------------------------------------------------------------------------- ablation
@@ -191,14 +178,19 @@ class Ablation:
 
     Called with a Keras model it returns the edited model, freshly initialised; called with an
     Experiment, the edited Experiment. It prints as a person would say it.
+
+    Attributes:
+        steps: What it does, in order.
+        parts: The two ablations that it is the sum of; none where it is a single one.
     """
 
     steps: tuple[Step, ...]
+    parts: tuple[Ablation, ...] = field(default=(), compare=False)
 
     def __add__(self, other: Ablation) -> Ablation:
         if not isinstance(other, Ablation):
             return NotImplemented
-        return Ablation(self.steps + other.steps)
+        return Ablation(self.steps + other.steps, (self, other))
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.steps))
@@ -218,14 +210,11 @@ class Ablation:
             AblationError: A step that matches nothing, changes nothing, or leaves a network that
                 cannot be built.
         """
+        from pytest_ablation import edited
+
         if isinstance(target, Experiment):
-            return _edited_experiment(target, self)
-        for step in self.steps:
-            if not isinstance(step, ModelStep):
-                raise AblationError(
-                    f"{step!r} changes the experiment, not the network: apply it to an Experiment."
-                )
-        return _edited_model(target, self.model_steps)
+            return edited.experiment(target, self)
+        return edited.network(target, self)
 
     @property
     def model_steps(self) -> tuple[ModelStep, ...]:
@@ -234,7 +223,9 @@ class Ablation:
 
     def describe(self, model: keras.Model) -> str:
         """Return what the ablation does to this network, as ``remove Dropout (5 layers)``."""
-        touched = iter(_applied(model, self.model_steps)[2])
+        from pytest_ablation import edited
+
+        touched = iter(edited.touched(model, self.model_steps))
         said = [
             f"{step}{_touched(next(touched), str(step))}"
             if isinstance(step, ModelStep)
@@ -252,138 +243,73 @@ def _touched(names: Sequence[str], step: str, most: int = 3) -> str:
     return f" ({', '.join(names) if is_glob and len(names) <= most else f'{len(names)} layers'})"
 
 
-@dataclass(frozen=True, eq=False)
-class EditedModel:
-    """A model function: another one's network, edited by these steps."""
-
-    base: ModelFunction
-    steps: tuple[ModelStep, ...]
-
-    def __call__(self) -> keras.Model:
-        """Return the edited network."""
-        from pytest_ablation.network import blueprint
-
-        return _edited_model(blueprint.looked_at(self.base), self.steps)
-
-
-def _edited_experiment(experiment: Experiment, ablation: Ablation) -> Experiment:
-    from pytest_ablation.network import blueprint
-
-    for step in ablation.steps:
-        if isinstance(step, TrainWith):
-            with _naming(step):
-                recipe = experiment.recipe.with_changes(step.changes)
-            if recipe == experiment.recipe:
-                raise AblationError(f"{step!r}: the recipe is so already; nothing would change.")
-            experiment = with_fields(experiment, recipe=recipe)
-        elif isinstance(step, FeedWith):
-            experiment = with_fields(experiment, data=_fed(experiment.data, step))
-    if model_steps := ablation.model_steps:
-        experiment = with_fields(experiment, model=EditedModel(experiment.model, model_steps))
-        blueprint.looked_at(experiment.model)
-    return experiment
-
-
-def _fed(data: Dataset, step: FeedWith) -> Dataset:
-    result = step.function(data)
-    if not isinstance(result, Dataset):
-        raise AblationError(
-            f"{step!r}: {word(step.function)} returned {type(result).__name__}; return a Dataset, "
-            "as dataclasses.replace(data, x_train=…) gives."
-        )
-    if result.fingerprint == data.fingerprint:
-        raise AblationError(f"{step!r}: the data is as before; nothing would change.")
-    return result
-
-
-def _edited_model(model: keras.Model, steps: Sequence[ModelStep]) -> keras.Model:
-    from pytest_ablation.network import surgery
-
-    model, layers, _ = _applied(model, steps)
-    if layers is None:
-        return model
-    with _naming(Ablation(tuple(steps))):
-        return surgery.assembled(layers, like=model)
-
-
-def _applied(
-    model: keras.Model, steps: Sequence[ModelStep]
-) -> tuple[keras.Model, Layers | None, list[list[str]]]:
-    """Apply all steps without assembling the network, which half the steps may not allow.
-
-    Returns:
-        The network that the layers are to be like; the layers after all steps, or None where the
-        network is to stay as it is; and the names of the layers that each step touched.
-    """
-    from pytest_ablation.network import blueprint, surgery
-
-    layers: Layers | None = None
-    hits: list[list[str]] = []
-    for step in steps:
-        touched: list[str] = []
-        with _naming(step):
-            if isinstance(step, Use):
-                new = blueprint.fresh(step.model)
-                changed = blueprint.of(new) != blueprint.of(model)
-                model, layers = new, None
-            else:
-                before = surgery.layers_of(model) if layers is None else layers
-                layers, touched = step.edit(before)
-                changed = not surgery.same(before, layers)
-            if not changed:
-                raise AblationError("the network is so already; nothing would change.")
-        hits.append(touched)
-    return model, layers, hits
-
-
-@contextmanager
-def _naming(edit: object) -> Iterator[None]:
-    """Put the edit's own code before the message of an AblationError raised inside."""
-    try:
-        yield
-    except AblationError as error:
-        said = edit if isinstance(edit, str) else repr(edit)
-        raise type(error)(f"{said}: {error}") from error.__cause__
-
-
 # ---------------------------------------------------------------------- what a user writes
 
 
-def remove(*selectors: Selector) -> Ablation:
+def remove(*selectors: Selector, repair: bool = False) -> Ablation:
     """Take the selected layers out.
 
+    Layers that are connected go as one region: the one tensor that enters it takes the place of
+    what leaves it. So ``remove("block3_*")`` takes out a residual block, and
+    ``remove(layers.BatchNormalization)`` each of its layers by itself.
+
     Args:
-        selectors: Layer classes, globs on layer names, functions layer → bool, or `having`.
+        selectors: Layer classes, globs on layer names, functions layer → bool, or `having`. A layer
+            of a network within the network is named as "encoder/dense1".
+        repair: Whether a shape that no longer fits is made to, by a pooling or a 1×1 projection in
+            the place of what was removed. Else it is an error.
     """
     if not selectors:
         raise AblationError('remove(): name what to remove, as remove("dense*").')
-    return Ablation((Remove(tuple(checked(each, "remove") for each in selectors)),))
+    return Ablation((Remove(tuple(checked(each, "remove") for each in selectors), repair),))
 
 
-def replace(selector: Selector, layer_or_function: LayerOrFunction) -> Ablation:
+def replace(
+    selector: Selector, layer_or_function: LayerOrFunction, *, repair: bool = False
+) -> Ablation:
     """Put another layer in the place of each selected one, under its name.
 
     Args:
         selector: Which layers, as in `remove`.
         layer_or_function: A layer, of which each place gets a copy, or a function old → new layer.
+        repair: As in `remove`.
     """
-    return Ablation((Replace(checked(selector, "replace"), layer_or_function),))
+    return Ablation((Replace(checked(selector, "replace"), layer_or_function, repair),))
 
 
-def configure(selector: Selector, **config: Any) -> Ablation:
+def configure(selector: Selector, *, repair: bool = False, **config: Any) -> Ablation:
     """Change settings of the selected layers, as in ``configure("pool*", pool_size=4)``.
 
     Settings that a layer derives from others, as a pooling's strides from its size where they are
-    not given, follow.
+    not given, follow. What a layer is called with, as ``use_causal_mask``, is set likewise.
+
+    Args:
+        selector: Which layers, as in `remove`.
+        repair: As in `remove`.
+        config: The settings.
     """
     if not config:
         raise AblationError('configure(): name a setting, as configure("pool*", pool_size=4).')
-    return Ablation((Configure(checked(selector, "configure"), config),))
+    return Ablation((Configure(checked(selector, "configure"), config, repair),))
 
 
-def insert(layer: LayerOrFunction, *, after: Selector) -> Ablation:
+def insert(layer: LayerOrFunction, *, after: Selector, repair: bool = False) -> Ablation:
     """Put a copy of a layer, or what a function makes of the selected one, after each selected."""
-    return Ablation((Insert(layer, checked(after, "insert")),))
+    return Ablation((Insert(layer, checked(after, "insert"), repair),))
+
+
+def cut(branch: Selector | Shortcut, *, into: Selector, repair: bool = False) -> Ablation:
+    """Take an input away from each selected merge; with one left, the merge passes it on.
+
+    Args:
+        branch: The layers that give the input, or that stand on its branch alone; or `shortcut`.
+        into: The merges: layers that several tensors enter, as Add, Concatenate, Multiply, Average.
+            Of attention it takes the mask away.
+        repair: As in `remove`.
+    """
+    if not isinstance(branch, Shortcut):
+        checked(branch, "cut")
+    return Ablation((Cut(branch, checked(into, "cut"), repair),))
 
 
 def use(model_function: ModelFunction) -> Ablation:
@@ -412,20 +338,3 @@ def feed_with(function: Callable[[Dataset], Dataset]) -> Ablation:
     if not callable(function):
         raise AblationError(f"feed_with({function!r}): pass a function Dataset → Dataset.")
     return Ablation((FeedWith(function),))
-
-
-def leave_one_out(model_function: ModelFunction, *selectors: Selector) -> list[ParameterSet]:
-    """Return ``pytest.param(remove(name), id=name)`` for each selected layer.
-
-    Args:
-        model_function: The network's function; it is built once, to know its layers.
-        selectors: Which layers, as in `remove`; all of them where none is given.
-    """
-    import pytest
-
-    from pytest_ablation.network import blueprint, surgery
-
-    layers = surgery.layers_of(blueprint.looked_at(model_function))
-    with _naming(f"leave_one_out({', '.join(map(word, (model_function, *selectors)))})"):
-        chosen = {i for each in selectors or ("*",) for i in select(layers, each)}
-    return [pytest.param(remove(layers[i].name), id=layers[i].name) for i in sorted(chosen)]

@@ -12,7 +12,7 @@ from pytest_ablation.errors import AblationError, did_you_mean
 if TYPE_CHECKING:
     import keras
 
-Layers: TypeAlias = "list[keras.layers.Layer]"
+    from pytest_ablation.network.graph import Site
 
 
 @dataclass(frozen=True)
@@ -42,46 +42,103 @@ def having(**config: Any) -> Having:
     return Having(config)
 
 
-def select(layers: Layers, selector: Selector) -> list[int]:
-    """Return the positions of the selected layers; at least one, else an AblationError."""
-    from pytest_ablation.network import surgery
+@dataclass(frozen=True)
+class Shortcut:
+    """What is cut by ``cut(shortcut, into=layers.Add)``.
 
+    At each merge it is the input with the shortest way from where the branches parted: the identity
+    or the projection around a residual block, the skip connection of a U-Net.
+    """
+
+    def __str__(self) -> str:
+        return "shortcut"
+
+    def __repr__(self) -> str:
+        return "shortcut"
+
+
+shortcut = Shortcut()
+
+
+def select(sites: Sequence[Site], selector: Selector, *, inputs: bool = False) -> list[Site]:
+    """Return the selected layers.
+
+    Args:
+        sites: All layers.
+        selector: Which of them.
+        inputs: Whether what only gives the network an input is meant too; else it must be named.
+
+    Raises:
+        AblationError: None is selected.
+    """
+    from pytest_ablation.network import layer as layers
+
+    named = [site for site in sites if selector in (site.path, site.name)]
+    if isinstance(selector, str) and named:
+        return [site for site in named if site.path == selector] or named
+    sites = [site for site in sites if inputs or not site.is_input]
     if isinstance(selector, str):
-        found = [i for i, each in enumerate(layers) if fnmatch.fnmatchcase(each.name, selector)]
-        problem = f'no layer matches "{selector}".'
+        found = [site for site in sites if _matches(site, selector)]
+        problem = f'no layer matches "{selector}".{_listing(sites)}'
         if not set(selector) & set("*?["):
-            problem = "no layer of that name." + _listing(layers)
-            problem += did_you_mean(selector, [layer.name for layer in layers])
-        else:
-            problem += _listing(layers)
+            problem = f"no layer of that name.{_listing(sites)}"
+            problem += did_you_mean(selector, [site.path for site in sites])
     elif isinstance(selector, Having):
-        found = [i for i, each in enumerate(layers) if surgery.has(each, selector.config)]
-        known = sorted({key for layer in layers for key in layer.get_config()})
+        own = [site.layer for site in sites if not layers.is_network(site.layer)]
+        found = [s for s in sites if s.layer in own and layers.has(s.layer, selector.config)]
+        known = sorted({key for layer in own for key in layers.config(layer)})
         unknown = [key for key in selector.config if key not in known]
-        problem = f"no layer has {selector}." + _listing(layers)
+        problem = f"no layer has {selector}.{_listing(sites)}"
         if unknown:
-            problem = f'no layer has a setting "{unknown[0]}".' + did_you_mean(unknown[0], known)
+            problem = f'no layer has a setting "{unknown[0]}".{did_you_mean(unknown[0], known)}'
     elif isinstance(selector, type):
-        found = [i for i, each in enumerate(layers) if isinstance(each, selector)]
-        kinds = list(dict.fromkeys(type(layer).__name__ for layer in layers))
+        found = [site for site in sites if _is_a(site, selector)]
+        kinds = list(dict.fromkeys(type(site.layer).__name__ for site in sites))
         problem = f"no {selector.__name__} layer. Kinds of layer: {', '.join(kinds)}."
         problem += did_you_mean(selector.__name__, kinds)
     else:
-        found = [i for i, each in enumerate(layers) if selector(each)]
-        problem = f"{code(selector)} is true of no layer." + _listing(layers)
+        found = [site for site in sites if _is_true(selector, site)]
+        problem = f"{code(selector)} is true of no layer.{_listing(sites)}"
     if not found:
         raise AblationError(problem)
     return found
 
 
-def _listing(layers: Layers, most: int = 40) -> str:
-    names = [layer.name for layer in layers]
+def _is_true(predicate: Callable[[Any], bool], site: Site) -> bool:
+    from pytest_ablation.network import layer as layers
+
+    try:
+        return not layers.is_operation(site.layer) and bool(predicate(site.layer))
+    except Exception as error:
+        raise AblationError(
+            f'{code(predicate)} of "{site.path}", of {type(site.layer).__name__}, raised '
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _matches(site: Site, glob: str) -> bool:
+    return fnmatch.fnmatchcase(site.name, glob) or fnmatch.fnmatchcase(site.path, glob)
+
+
+def _is_a(site: Site, kind: type) -> bool:
+    """Tell whether a layer is of a class; ``a + b`` of two is an `Add`, written in another way."""
+    if isinstance(site.layer, kind) or not site.is_merge:
+        return isinstance(site.layer, kind)
+    from pytest_ablation.network import layer as layers
+
+    return layers.is_operation(site.layer) and type(site.layer).__name__ == kind.__name__
+
+
+def _listing(sites: Sequence[Site], most: int = 40) -> str:
+    names = [site.path for site in sites]
     more = f", … ({len(names)} in all)" if len(names) > most else ""
     return f" Layers: {', '.join(names[:most])}{more}."
 
 
 def checked(selector: Selector, asked: str) -> Selector:
     """Return the selector; an AblationError where it is nothing that selects layers."""
+    if isinstance(selector, Shortcut):
+        raise AblationError(f"{asked}: shortcut is for cut(shortcut, into=layers.Add).")
     if not isinstance(selector, str | type | Having) and not callable(selector):
         raise AblationError(
             f"{asked}: {selector!r} selects no layers. Name them by a layer class, a glob on "
@@ -99,8 +156,8 @@ def word(thing: Any) -> str:
     """Return how a person would say a selector, a layer, a function or a setting."""
     if isinstance(thing, Having):
         return f"layers with {thing}"
-    if isinstance(thing, str):
-        return thing
+    if isinstance(thing, str | Shortcut):
+        return str(thing)
     return getattr(thing, "__name__", "") or type(thing).__name__
 
 
@@ -108,7 +165,7 @@ def code(thing: Any) -> str:
     """Return how it is written in a test, as far as that is short."""
     if isinstance(thing, str):
         return f'"{thing}"'
-    return repr(thing) if isinstance(thing, Having) else word(thing)
+    return repr(thing) if isinstance(thing, Having | Shortcut) else word(thing)
 
 
 def settings(config: Mapping[str, Any]) -> str:

@@ -178,12 +178,6 @@ def test_a_wrong_call_is_refused_where_it_is_written(
         call()
 
 
-def test_functional_models_are_named_and_the_way_out_with_them() -> None:
-    """Until their surgery exists, a Functional model gets an error that names `use`."""
-    with pytest.raises(AblationError, match=r"Functional model cannot be edited yet.*use\("):
-        remove("dense")(functional_net())
-
-
 def test_use_studies_another_network() -> None:
     """`use` takes any network, Functional ones too, and edits may follow where they can."""
     assert use(functional_net)(net()).count_params() == functional_net().count_params()

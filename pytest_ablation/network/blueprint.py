@@ -150,8 +150,13 @@ def _layers(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.lay
 
 
 def _names(model: keras.Model) -> list[tuple[str, str]]:
-    """Return each layer's name, and the name Keras would give to the first of its class."""
-    return [(layer.name, keras_name(type(layer))) for _, layer in _layers(model)]
+    """Return the name of each layer and operation, and Keras's for the first of its class."""
+    result = []
+    for each in getattr(model, "operations", model.layers):
+        result.append((each.name, keras_name(type(each))))
+        if isinstance(each, keras.Model):
+            result += _names(each)
+    return result
 
 
 def keras_name(kind: type) -> str:

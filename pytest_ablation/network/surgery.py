@@ -1,163 +1,520 @@
-"""What an edit does to the layers of a Sequential network: copies, settings, assembly."""
+"""What each edit does to a network's graph, nested networks and shared layers included.
+
+Every function returns the edited graph and the names of the layers that it touched. Nothing is
+built here: whether the layers fit, `graph.assembled` finds.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as with_fields
 from typing import Any, TypeAlias
 
-import keras
+from pytest_ablation.errors import AblationError
+from pytest_ablation.network import layer as layers
+from pytest_ablation.network.graph import (
+    Bridge,
+    Graph,
+    Node,
+    Ref,
+    Site,
+    ancestors,
+    mapped,
+    refs_in,
+    sites,
+)
+from pytest_ablation.network.layer import LayerOrFunction
+from pytest_ablation.selectors import Selector, Shortcut, select
 
-from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.network.blueprint import keras_name
+Edited: TypeAlias = tuple[Graph, list[str]]
 
-Layer: TypeAlias = keras.layers.Layer
-LayerOrFunction: TypeAlias = Layer | Callable[[Layer], Layer]
+# What one input of these would be alone nobody can say.
+NEVER_ALONE = ("Dot", "Subtract")
 
 
-def layers_of(model: keras.Model) -> list[Layer]:
-    """Return the layers of a Sequential network, in order, without its input.
+@dataclass(frozen=True)
+class Asked:
+    """What an edit brings with it.
+
+    Attributes:
+        edit: The edit, as it is written.
+        repair: Whether shapes that no longer fit may be made to.
+    """
+
+    edit: str
+    repair: bool
+
+
+def remove(graph: Graph, selectors: Sequence[Selector], asked: Asked) -> Edited:
+    """Take the selected layers out.
+
+    Those that are connected go as one region: the one tensor that enters it takes the place of all
+    that leaves it.
 
     Raises:
-        AblationError: Another kind of model.
+        AblationError: Nothing is selected, or several tensors enter a region.
     """
-    if not isinstance(model, keras.Model):
-        raise AblationError(f"a {type(model).__name__} is not a Keras model.")
-    if not isinstance(model, keras.Sequential):
-        kind = "Functional" if type(model).__name__ == "Functional" else "subclassed"
-        raise AblationError(
-            f"layers of a {kind} model cannot be edited yet, only those of a Sequential one. "
-            "Write the edited network as a function and name it: use(that_function)."
-        )
-    return list(model.layers)
-
-
-def configured(layer: Layer, settings: Mapping[str, Any]) -> Layer:
-    """Return a copy of the layer with some settings changed.
-
-    Settings that the layer derived from others, because they were not given, are derived anew.
-
-    Raises:
-        AblationError: A setting that the layer does not have, or a value that it refuses.
-    """
-    config = layer.get_config()
-    for name in settings:
-        if name not in config:
-            raise AblationError(
-                f'{type(layer).__name__} "{layer.name}" has no setting "{name}".'
-                + did_you_mean(name, config)
-            )
-    kept = {k: v for k, v in config.items() if k in settings or not _is_derived(layer, k, config)}
-    try:
-        return type(layer).from_config({**kept, **settings})
-    except (TypeError, ValueError) as error:
-        raise AblationError(
-            f'{type(layer).__name__} "{layer.name}" refuses it: {_first_line(error)}'
-        ) from error
-
-
-def has(layer: Layer, settings: Mapping[str, Any]) -> bool:
-    """Tell whether the layer has these settings: whether giving them to it changes nothing."""
-    config = layer.get_config()
-    if not all(name in config for name in settings):
-        return False
-    try:
-        return bool(type(layer).from_config({**config, **settings}).get_config() == config)
-    except (TypeError, ValueError):
-        return False
-
-
-def in_place_of(old: Layer, by: LayerOrFunction) -> Layer:
-    """Return a copy of a layer, or what the function makes of the old one, under the old name."""
-    return _copied(_made(by, old), old.name)
-
-
-def behind(anchor: Layer, layer: LayerOrFunction, taken: Collection[str]) -> Layer:
-    """Return a copy of a layer, or what the function makes of the anchor, under a name of its own.
-
-    The name is the layer's where the user gave one, else the anchor's with the layer's kind.
-    """
-    new = _made(layer, anchor)
-    kind = keras_name(type(new))
-    own_name = not new.name.startswith(kind)
-    name = new.name if own_name and new.name not in taken else f"{anchor.name}_{kind}"
-    count = 1
-    while name in taken:
-        count += 1
-        name = f"{anchor.name}_{kind}_{count}"
-    return _copied(new, name)
-
-
-def same(before: list[Layer], after: list[Layer]) -> bool:
-    """Tell whether two lists of layers are of the same kinds and settings."""
-    if len(before) != len(after):
-        return False
-    return all(
-        one is other or (type(one) is type(other) and one.get_config() == other.get_config())
-        for one, other in zip(before, after, strict=True)
+    known = sites(graph)
+    chosen = _outermost({s.key: s for each in selectors for s in select(known, each)}.values())
+    return _at_levels(graph, chosen, lambda level, keys: _without(level, keys, asked)), _paths(
+        chosen
     )
 
 
-def assembled(layers: list[Layer], like: keras.Model) -> keras.Model:
-    """Return a Sequential network of copies of the layers, freshly initialised.
+def replace(graph: Graph, selector: Selector, by: LayerOrFunction, asked: Asked) -> Edited:
+    """Put another layer in the place of each selected one."""
+    chosen = _outermost(select(sites(graph), selector))
+    new = {site.key: layers.in_place_of(site.layer, by) for site in chosen}
+    return _with_layers(graph, chosen, new, asked), _paths(chosen)
 
-    Args:
-        layers: The layers, in order.
-        like: The network whose input it takes and whose output shape it must keep.
+
+def configure(graph: Graph, selector: Selector, config: Mapping[str, Any], asked: Asked) -> Edited:
+    """Change settings of the selected layers, or what they are called with.
 
     Raises:
-        AblationError: A layer that cannot take what comes before it, or another output shape.
+        AblationError: A setting that a layer does not have, or a value that it refuses.
     """
-    copies = [_copied(layer, layer.name) for layer in layers]
-    if not copies:
-        raise AblationError("no layer would be left.")
-    if not like.built:
-        return keras.Sequential(copies, name=like.name)
-    given = keras.Input(batch_shape=like.input_shape, dtype=like.inputs[0].dtype)
-    tensor = given
-    for layer in copies:
-        try:
-            tensor = layer(tensor)
-        except (ValueError, TypeError) as error:
-            raise AblationError(
-                f'{type(layer).__name__} "{layer.name}" cannot take what comes before it, '
-                f"{_shape(tensor.shape)}: {_first_line(error)}"
-            ) from error
-    if tensor.shape != like.output_shape:
+    chosen = [site for site in select(sites(graph), selector) if not _is_network(site)]
+    if not chosen:
         raise AblationError(
-            f"the network would give {_shape(tensor.shape)} in place of "
-            f"{_shape(like.output_shape)}."
+            f'a network within the network has no settings. Name the layers in it: "{selector}/*".'
         )
-    return keras.Sequential([given, *copies], name=like.name)
+    calls = {site.key: _arguments(site.layer, config) for site in chosen}
+    new = {
+        site.key: layers.configured(
+            site.layer, {k: v for k, v in config.items() if k not in calls[site.key]}
+        )
+        for site in chosen
+    }
+
+    def called(level: Graph, keys: set[int]) -> Graph:
+        nodes = {
+            number: with_fields(node, kwargs={**node.kwargs, **calls[id(node.layer)]})
+            if id(node.layer) in keys
+            else node
+            for number, node in level.nodes.items()
+        }
+        return with_fields(level, nodes=nodes)
+
+    edited = _at_levels(graph, [site for site in chosen if calls[site.key]], called)
+    return _with_layers(edited, chosen, new, asked), _paths(chosen)
 
 
-def _is_derived(layer: Layer, name: str, config: Mapping[str, Any]) -> bool:
-    """Tell whether a setting stands where the layer puts it if it is not given (None)."""
-    parameter = inspect.signature(type(layer).__init__).parameters.get(name)
-    if parameter is None or parameter.default is not None or config[name] is None:
+def insert(graph: Graph, layer: LayerOrFunction, after: Selector, asked: Asked) -> Edited:
+    """Put a copy of a layer after each selected one, called as often as that is."""
+    known = sites(graph)
+    chosen = _outermost(select(known, after))
+    taken = {site.name for site in known}
+    new: dict[int, Any] = {}
+    for site in chosen:
+        new[site.key] = layers.behind(site.layer, layer, taken)
+        taken.add(new[site.key].name)
+
+    def inserted(level: Graph, keys: set[int]) -> Graph:
+        for number, node in list(level.nodes.items()):
+            if id(node.layer) in keys:
+                added = Node(new[id(node.layer)], (Ref(number),))
+                level = _followed(level, Ref(number), added, asked)
+        return level
+
+    return _at_levels(graph, chosen, inserted), _paths(chosen)
+
+
+def cut(graph: Graph, branch: Selector | Shortcut, into: Selector, asked: Asked) -> Edited:
+    """Take an input away from each selected merge; with one left, the merge passes it on.
+
+    Args:
+        graph: The network.
+        branch: The layers that give the input, or stand on its branch alone.
+        into: The layers that several tensors enter.
+        asked: What the edit brings with it.
+
+    Raises:
+        AblationError: Nothing is selected; a layer that one tensor enters; no branch of a merge
+            has the selected layers, or more than one way is the shortest.
+    """
+    known = sites(graph)
+    merges = _merges(_outermost(select(known, into)))
+    keys: set[int] = set()
+    if not isinstance(branch, Shortcut):
+        keys = {site.key for site in select(known, branch, inputs=True)}
+    touched: list[str] = []
+
+    def without_branch(level: Graph, merged: set[int]) -> Graph:
+        for number, node in list(level.nodes.items()):
+            if id(node.layer) not in merged:
+                continue
+            inputs = _inputs(level, number)
+            gone = _of(level, inputs, keys) if keys else _shortest(level, number, inputs)
+            if len(gone) == len(inputs):
+                raise AblationError(
+                    f'all that enters "{node.layer.name}" would go: {_from(level, inputs)}.'
+                )
+            if gone:
+                touched.append(node.layer.name)
+                level = _without_inputs(level, number, gone, asked)
+        return level
+
+    edited = _at_levels(graph, merges, without_branch)
+    if not touched:
+        where = ", ".join(f'"{site.path}"' for site in merges[:3])
+        raise AblationError(f"the branch enters none of the layers: {where}.")
+    return edited.pruned(), touched
+
+
+def same(before: Graph, after: Graph) -> bool:
+    """Tell whether two graphs are of the same layers, set alike and connected alike."""
+    (one, one_ends), (other, other_ends) = _without_bridges(before), _without_bridges(after)
+    if one.keys() != other.keys() or one_ends != other_ends:
         return False
-    without = {key: value for key, value in config.items() if key != name}
-    try:
-        return bool(type(layer).from_config(without).get_config()[name] == config[name])
-    except (TypeError, ValueError, KeyError):
-        return False
+    return all(
+        (node.args, node.kwargs) == (other[number].args, other[number].kwargs)
+        and _alike(node.layer, other[number].layer)
+        for number, node in one.items()
+    )
 
 
-def _made(by: LayerOrFunction, old: Layer) -> Layer:
-    made = by if isinstance(by, keras.layers.Layer) else by(old)
-    if not isinstance(made, keras.layers.Layer):
-        raise AblationError(f"{made!r} is not a Keras layer.")
-    return made
+def _without_bridges(graph: Graph) -> tuple[dict[int, Node], Any]:
+    nodes = {
+        number: Node(
+            node.layer, mapped(graph.source, node.args), mapped(graph.source, dict(node.kwargs))
+        )
+        for number, node in graph.nodes.items()
+        if not isinstance(node.layer, Bridge)
+    }
+    return nodes, mapped(graph.source, graph.outputs)
 
 
-def _copied(layer: Layer, name: str) -> Layer:
-    return type(layer).from_config({**layer.get_config(), "name": name})
+def _alike(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, Graph) and isinstance(other, Graph):
+        return same(one, other)
+    return type(one) is type(other) and one.get_config() == other.get_config()
 
 
-def _shape(shape: tuple[int | None, ...]) -> str:
-    return " × ".join(str(size) for size in shape[1:]) or "a number"
+# ------------------------------------------------------------------------------------ selected
 
 
-def _first_line(error: Exception) -> str:
-    """Return what Keras says is wrong, without the configuration that it puts before it."""
-    return str(error).rpartition("Exception encountered: ")[2].strip().splitlines()[0]
+def _outermost(chosen: Iterable[Site]) -> list[Site]:
+    """Return the sites that are in no other chosen one."""
+    chosen = list(chosen)
+    keys = {site.key for site in chosen}
+    return [site for site in chosen if keys.isdisjoint(site.within)]
+
+
+def _paths(chosen: Sequence[Site]) -> list[str]:
+    return [site.path for site in chosen]
+
+
+def _is_network(site: Site) -> bool:
+    return site.key != id(site.layer)
+
+
+def _at_levels(
+    graph: Graph, chosen: Sequence[Site], edit: Callable[[Graph, set[int]], Graph]
+) -> Graph:
+    """Return the graph edited wherever chosen layers stand: itself, and networks within it."""
+    by_level: dict[int | None, set[int]] = {}
+    for site in chosen:
+        by_level.setdefault(site.within[-1] if site.within else None, set()).add(site.key)
+
+    def edited(level: Graph, key: int | None) -> Graph:
+        nested = [n.layer for n in level.nodes.values() if isinstance(n.layer, Graph)]
+        new = {id(each): edited(each, id(each)) for each in nested}
+        changed = {old: each for old, each in new.items() if old != id(each)}
+        if changed:
+            level = level.with_layers(changed)
+        keys = by_level.get(key)
+        return edit(level, keys) if keys else level
+
+    return edited(graph, None)
+
+
+# -------------------------------------------------------------------------------------- bridges
+
+
+def _followed(graph: Graph, ref: Ref, node: Node, asked: Asked) -> Graph:
+    """Return the graph with a node after a tensor, and a bridge after that."""
+    number = graph.free
+    name = node.layer.name
+    graph = graph.with_node(number, node, after=ref.node)
+    graph = graph.redirected({ref: Ref(number)}, but=frozenset([number]))
+    return _bridged(graph, {Ref(number): Ref(number)}, graph.shapes.get(ref), name, asked)
+
+
+def _bridged(graph: Graph, to: Mapping[Ref, Ref], wanted: Any, name: str, asked: Asked) -> Graph:
+    """Return the graph with each tensor replaced by another that comes over a bridge."""
+    for old, new in to.items():
+        number = graph.free
+        bridge = Bridge(name, wanted, asked.repair, asked.edit)
+        graph = graph.with_node(number, Node(bridge, (new,)), after=new.node)
+        graph = graph.redirected({old: Ref(number)}, but=frozenset([number]))
+        graph = with_fields(graph, shapes={**graph.shapes, Ref(number): wanted})
+    return graph
+
+
+def _leaving(graph: Graph, region: set[int]) -> list[Ref]:
+    """Return the tensors of a region that are taken outside of it."""
+    taken = [ref for n, node in graph.nodes.items() if n not in region for ref in node.refs]
+    return [ref for ref in dict.fromkeys([*taken, *refs_in(graph.outputs)]) if ref.node in region]
+
+
+# --------------------------------------------------------------------------------------- remove
+
+
+def _without(graph: Graph, keys: set[int], asked: Asked) -> Graph:
+    gone = {number for number, node in graph.nodes.items() if id(node.layer) in keys}
+    for number, node in graph.nodes.items():
+        is_inner = isinstance(node.layer, Bridge) and node.refs[0].node in gone
+        if is_inner and not gone.isdisjoint(graph.takers(Ref(number))):
+            gone.add(number)
+    for region in _regions(graph, gone):
+        entering = _entering(graph, region)
+        for ref in _leaving(graph, region):
+            name = graph.nodes[graph.source(ref).node].layer.name
+            graph = _bridged(graph, {ref: entering}, graph.shapes.get(ref), name, asked)
+    return graph.pruned()
+
+
+def _regions(graph: Graph, gone: set[int]) -> list[set[int]]:
+    """Return the selected nodes in connected parts."""
+    regions: list[set[int]] = []
+    for number in graph.nodes:
+        if number not in gone:
+            continue
+        region = {number}
+        near = {ref.node for ref in graph.nodes[number].refs}
+        for other in [r for r in regions if not r.isdisjoint(near)]:
+            region |= other
+            regions.remove(other)
+        regions.append(region)
+    return regions
+
+
+def _entering(graph: Graph, region: set[int]) -> Ref:
+    """Return the one tensor that enters a region; masks do not count beside others."""
+    taken = [
+        (ref, key.endswith("mask"))
+        for number in sorted(region)
+        for key, ref in _keyed(graph.nodes[number])
+        if ref.node not in region
+    ]
+    data = [ref for ref, is_mask in taken if not is_mask] or [ref for ref, _ in taken]
+    entering = {graph.source(ref): ref for ref in data}
+    if len(entering) == 1:
+        return next(iter(entering.values()))
+    names = _names(graph, region)
+    what = f'"{names[0]}"' if len(names) == 1 else f"what would go ({', '.join(names[:4])})"
+    if not entering:
+        raise AblationError(f"nothing enters {what}, so nothing could take its place.")
+    sources = [_name(graph, ref) for ref in entering]
+    takes = {n: set(map(graph.source, graph.nodes[n].refs)) for n in sorted(region)}
+    merges = [n for n, refs in takes.items() if next(iter(entering)) in refs and len(refs) > 1]
+    merge = graph.nodes[merges[0]].layer.name if merges else names[-1]
+    raise AblationError(
+        f"{len(entering)} tensors enter {what}: from {_and(sources)}. Say which of them goes: "
+        f'cut("{sources[0]}", into="{merge}"), or another.'
+    )
+
+
+def _keyed(node: Node) -> list[tuple[str, Ref]]:
+    """Return the tensors that a node takes, each with the keyword it is given by, if it is."""
+    return [
+        *(("", ref) for ref in refs_in(node.args)),
+        *((key, ref) for key, value in node.kwargs.items() for ref in refs_in(value)),
+    ]
+
+
+# ---------------------------------------------------------------------------- replace, configure
+
+
+def _with_layers(
+    graph: Graph, chosen: Sequence[Site], new: Mapping[int, Any], asked: Asked
+) -> Graph:
+    def renewed(level: Graph, keys: set[int]) -> Graph:
+        numbers = [n for n, node in level.nodes.items() if id(node.layer) in keys]
+        nodes = dict(level.nodes)
+        for number in numbers:
+            node = nodes[number]
+            layer = new[id(node.layer)]
+            nodes[number] = Node(layer, node.args, _accepted(layer, node.kwargs))
+        level = with_fields(level, nodes=nodes)
+        for number in numbers:
+            for ref in _leaving(level, {number}):
+                name = level.nodes[number].layer.name
+                level = _bridged(level, {ref: ref}, level.shapes.get(ref), name, asked)
+        return level
+
+    return _at_levels(graph, chosen, renewed)
+
+
+def _accepted(layer: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what another layer takes of the keywords that the old one was called with."""
+    parameters = inspect.signature(layer.call).parameters
+    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return {key: value for key, value in kwargs.items() if takes_all or key in parameters}
+
+
+def _arguments(layer: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the settings that are no settings of a layer, but arguments of its call."""
+    own = layer.get_config()
+    if "call" not in dir(layer):
+        return {}
+    parameters = inspect.signature(layer.call).parameters
+    return {key: value for key, value in config.items() if key not in own and key in parameters}
+
+
+# ------------------------------------------------------------------------------------------ cut
+
+
+def _merges(chosen: Sequence[Site]) -> list[Site]:
+    """Return those of the layers that several tensors enter.
+
+    Raises:
+        AblationError: Of none that is so, or one is a network.
+    """
+    merges = [site for site in chosen if site.is_merge]
+    if not merges:
+        raise AblationError(
+            f'one tensor enters "{chosen[0].path}": it is no merge, and nothing would be left.'
+        )
+    if networks := [site.path for site in merges if _is_network(site)]:
+        raise AblationError(
+            f'"{networks[0]}" is a network within the network: what its inputs are for is not '
+            f'known here. Name a merge in it: into="{networks[0]}/…".'
+        )
+    return merges
+
+
+def _inputs(graph: Graph, number: int) -> list[Ref]:
+    """Return the tensors that enter a node, each once."""
+    return list(dict.fromkeys(map(graph.source, graph.nodes[number].refs)))
+
+
+def _of(graph: Graph, inputs: Sequence[Ref], keys: set[int]) -> list[Ref]:
+    """Return the inputs that selected layers give, else those on whose branch alone they are."""
+    given = [ref for ref in inputs if id(graph.nodes[ref.node].layer) in keys]
+    if given:
+        return given
+    ways = {ref: set(ancestors(graph, ref)) for ref in inputs}
+    alone = {
+        ref: way - set().union(*(other for each, other in ways.items() if each != ref))
+        for ref, way in ways.items()
+    }
+    return [ref for ref, own in alone.items() if any(id(graph.nodes[n].layer) in keys for n in own)]
+
+
+def _shortest(graph: Graph, number: int, inputs: Sequence[Ref]) -> list[Ref]:
+    """Return the input with the shortest way from where all of them parted.
+
+    Raises:
+        AblationError: They come from no common layer, or two ways are the shortest.
+    """
+    name = graph.nodes[number].layer.name
+    ways = [ancestors(graph, ref) for ref in inputs]
+    common = [
+        n
+        for n in ancestors(graph, list(inputs))
+        if all(n in way for way in ways) and not isinstance(graph.nodes[n].layer, Bridge)
+    ]
+    example = f'cut("{_name(graph, inputs[-1])}", into="{name}")'
+    if not common:
+        raise AblationError(
+            f'what enters "{name}" comes from no common layer: it has no shortcut. Name the branch '
+            f"that goes, as {example}."
+        )
+    lengths = [_length(graph, ref, common[-1]) for ref in inputs]
+    shortest = [ref for ref, n in zip(inputs, lengths, strict=True) if n == min(lengths)]
+    if len(shortest) > 1:
+        raise AblationError(
+            f'"{name}" has no one shortcut: the ways of {_from(graph, shortest)} are equally '
+            f"long. Name the branch that goes, as {example}."
+        )
+    return shortest
+
+
+def _length(graph: Graph, ref: Ref, start: int) -> int:
+    """Return how many layers a tensor has passed since a node, on the shortest way."""
+    near, length = {ref.node}, 0
+    while start not in near:
+        near = {graph.source(each).node for n in near for each in graph.nodes[n].refs}
+        length += 1
+    return length
+
+
+def _without_inputs(graph: Graph, number: int, gone: Sequence[Ref], asked: Asked) -> Graph:
+    node = graph.nodes[number]
+    inputs = _inputs(graph, number)
+    left = [ref for ref in inputs if ref not in gone]
+
+    def goes(value: Any) -> bool:
+        return isinstance(value, Ref) and graph.source(value) in gone
+
+    args, kwargs, needed = _dropped(node, goes)
+    lists = [each for each in args if isinstance(each, list)]
+    if not needed and not any(len(refs_in(each)) < 2 for each in lists):
+        nodes = {**graph.nodes, number: with_fields(node, args=args, kwargs=kwargs)}
+        graph = with_fields(graph, nodes=nodes)
+        to = {ref: ref for ref in _leaving(graph, {number})}
+    elif len(left) == 1 and type(node.layer).__name__ not in NEVER_ALONE:
+        kept = next(ref for ref in node.refs if graph.source(ref) == left[0])
+        to = dict.fromkeys(_leaving(graph, {number}), kept)
+    else:
+        raise AblationError(
+            f'{type(node.layer).__name__} "{node.layer.name}" cannot do without the input from '
+            f"{_from(graph, gone)}. Put another layer in its place: "
+            f'replace("{node.layer.name}", …).'
+        )
+    for old, new in to.items():
+        name = node.layer.name
+        graph = _bridged(graph, {old: new}, graph.shapes.get(old), name, asked)
+    return graph
+
+
+def _dropped(
+    node: Node, goes: Callable[[Any], bool]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """Return a node's arguments without some tensors, and whether it cannot be called so."""
+    needed = False
+    parameters = list(inspect.signature(node.layer.call).parameters.values())
+    args: list[Any] = []
+    for place, value in enumerate(node.args):
+        if isinstance(value, list | tuple):
+            args.append([each for each in value if not goes(each)])
+            continue
+        is_optional = place < len(parameters) and parameters[place].default is not inspect._empty
+        needed = needed or (goes(value) and not is_optional)
+        args.append(None if goes(value) else value)
+    kwargs: dict[str, Any] = {}
+    for key, value in node.kwargs.items():
+        if any(map(goes, refs_in(value))):
+            default = next((p.default for p in parameters if p.name == key), None)
+            needed = needed or default is inspect._empty
+        else:
+            kwargs[key] = value
+    return tuple(args), kwargs, needed
+
+
+# ---------------------------------------------------------------------------------------- words
+
+
+def _name(graph: Graph, ref: Ref) -> str:
+    layer = graph.nodes[graph.source(ref).node].layer
+    return str(layer.name) if layer is not None else "the input"
+
+
+def _names(graph: Graph, region: set[int]) -> list[str]:
+    nodes = (graph.nodes[number] for number in sorted(region))
+    return [str(node.layer.name) for node in nodes if not isinstance(node.layer, Bridge)]
+
+
+def _and(names: Sequence[str]) -> str:
+    quoted = [f'"{name}"' for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def _from(graph: Graph, refs: Sequence[Ref]) -> str:
+    return _and([_name(graph, ref) for ref in refs])

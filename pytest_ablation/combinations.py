@@ -1,0 +1,123 @@
+"""Ablations in numbers: one for each layer or block, and pairs of them."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from pytest_ablation.ablation import Ablation, ModelFunction, remove
+from pytest_ablation.edited import naming
+from pytest_ablation.errors import AblationError
+from pytest_ablation.selectors import Selector, select, word
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
+    from pytest_ablation.network.graph import Site
+
+
+def leave_one_out(
+    model_function: ModelFunction,
+    *selectors: Selector,
+    by: str | Callable[[Any], Any] | None = None,
+    repair: bool = False,
+) -> list[ParameterSet]:
+    """Return ``pytest.param(remove(name), id=name)`` for each selected layer, or group of layers.
+
+    Args:
+        model_function: The network's function; it is built once, to know its layers.
+        selectors: Which layers, as in `remove`; all of them where none is given.
+        by: What a group is: a function of a layer, as ``type``, whose equal answers make a group
+            and whose None leaves a layer alone; or how the names of blocks begin, as "block" of
+            "block1_conv", "block1_norm", "block2_conv": a group ends at the next "_".
+        repair: As in `remove`.
+    """
+    import pytest
+
+    from pytest_ablation.network import blueprint, graph
+
+    known = graph.sites(graph.read(blueprint.looked_at(model_function)))
+    said = ", ".join([*map(word, (model_function, *selectors)), *_written(by)])
+    with naming(f"leave_one_out({said})"):
+        chosen = {site.key: site for each in selectors or ("*",) for site in select(known, each)}
+        if by is None:
+            groups = {site.path: [site.path] for site in chosen.values()}
+        else:
+            groups = _groups([*chosen.values()], by)
+    return [
+        pytest.param(remove(*_selecting(group, paths, known), repair=repair), id=_id(group))
+        for group, paths in groups.items()
+    ]
+
+
+def one_at_a_time(*ablations: Ablation) -> list[ParameterSet]:
+    """Return a parameter for each ablation."""
+    import pytest
+
+    return [pytest.param(each) for each in _checked("one_at_a_time", ablations)]
+
+
+def all_pairs(*ablations: Ablation) -> list[ParameterSet]:
+    """Return a parameter for each two ablations, added up.
+
+    Whether two are worse together than each of them alone says ``variant.accuracy.interaction``.
+    """
+    import pytest
+
+    if len(ablations) < 2:
+        raise AblationError("all_pairs(): name at least two ablations.")
+    return [pytest.param(a + b) for a, b in combinations(_checked("all_pairs", ablations), 2)]
+
+
+def _checked(asked: str, ablations: Sequence[Ablation]) -> Sequence[Ablation]:
+    if not ablations:
+        raise AblationError(f"{asked}(): name at least one ablation, as remove(…).")
+    for each in ablations:
+        if not isinstance(each, Ablation):
+            raise AblationError(
+                f"{asked}: {each!r} is no ablation. Write an edit, as remove(…) or configure(…)."
+            )
+    return ablations
+
+
+def _written(by: str | Callable[[Any], Any] | None) -> list[str]:
+    if by is None:
+        return []
+    return [f'by="{by}"' if isinstance(by, str) else f"by={word(by)}"]
+
+
+def _id(group: Any) -> str:
+    return str(getattr(group, "__name__", group))
+
+
+def _groups(chosen: Sequence[Site], by: str | Callable[[Any], Any]) -> dict[Any, list[str]]:
+    """Return the paths of the layers of each group, in order."""
+    groups: dict[Any, list[str]] = {}
+    for site in chosen:
+        if isinstance(by, str):
+            found = re.match(f"{re.escape(by)}[^_/]*", site.name)
+            group = found[0] if found else None
+        else:
+            group = by(site.layer)
+        if group is not None:
+            groups.setdefault(group, []).append(site.path)
+    if not groups:
+        names = ", ".join(site.path for site in chosen[:20])
+        raise AblationError(f"no layer is in any group. Layers: {names}.")
+    return groups
+
+
+def _selecting(group: Any, paths: Sequence[str], known: Sequence[Site]) -> tuple[Selector, ...]:
+    """Return selectors of a group's layers and no others: the class or a glob where that does."""
+    every = [site for site in known if not site.is_input]
+    candidates: list[Selector] = [group] if isinstance(group, type) else []
+    if len(paths) > 1 and isinstance(group, str):
+        globs = (f"{group}_*", f"{group}*")
+        candidates += [g for g in globs if any(fnmatch.fnmatchcase(s.name, g) for s in every)]
+    for candidate in candidates:
+        if sorted(site.path for site in select(every, candidate)) == sorted(paths):
+            return (candidate,)
+    return tuple(paths)

@@ -1,0 +1,168 @@
+"""What an ablation makes of an experiment, or of a Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import replace as with_fields
+from typing import TYPE_CHECKING
+
+from pytest_ablation.ablation import (
+    Ablation,
+    Configure,
+    Cut,
+    FeedWith,
+    GraphStep,
+    Insert,
+    ModelFunction,
+    ModelStep,
+    Remove,
+    Replace,
+    TrainWith,
+    Use,
+)
+from pytest_ablation.errors import AblationError
+from pytest_ablation.experiment import Dataset, Experiment
+from pytest_ablation.selectors import word
+
+if TYPE_CHECKING:
+    import keras
+
+    from pytest_ablation.network.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class EditedModel:
+    """A model function: another one's network, edited by these steps."""
+
+    base: ModelFunction
+    steps: tuple[ModelStep, ...]
+
+    def __call__(self) -> keras.Model:
+        """Return the edited network."""
+        from pytest_ablation.network import blueprint
+
+        return _assembled(blueprint.looked_at(self.base), self.steps)
+
+
+def experiment(target: Experiment, ablation: Ablation) -> Experiment:
+    """Return an experiment under an ablation.
+
+    Raises:
+        AblationError: A step that matches nothing, changes nothing, or leaves a network that cannot
+            be built.
+    """
+    from pytest_ablation.network import blueprint
+
+    for step in ablation.steps:
+        if isinstance(step, TrainWith):
+            with naming(step):
+                recipe = target.recipe.with_changes(step.changes)
+            if recipe == target.recipe:
+                raise AblationError(f"{step!r}: the recipe is so already; nothing would change.")
+            target = with_fields(target, recipe=recipe)
+        elif isinstance(step, FeedWith):
+            target = with_fields(target, data=_fed(target.data, step))
+    if steps := ablation.model_steps:
+        target = with_fields(target, model=EditedModel(target.model, steps))
+        blueprint.looked_at(target.model)
+    return target
+
+
+def network(model: keras.Model, ablation: Ablation) -> keras.Model:
+    """Return a Keras model under an ablation, freshly initialised.
+
+    Raises:
+        AblationError: As of `experiment`, and a step that does not concern the network.
+    """
+    for step in ablation.steps:
+        if not isinstance(step, ModelStep):
+            raise AblationError(
+                f"{step!r} changes the experiment, not the network: apply it to an Experiment."
+            )
+    return _assembled(model, ablation.model_steps)
+
+
+def touched(model: keras.Model, steps: Sequence[ModelStep]) -> list[list[str]]:
+    """Return the names of the layers that each step touches."""
+    return _applied(model, steps)[1]
+
+
+@contextmanager
+def naming(edit: object) -> Iterator[None]:
+    """Put the edit's own code before the message of an AblationError raised inside."""
+    try:
+        yield
+    except AblationError as error:
+        said = edit if isinstance(edit, str) else repr(edit)
+        raise type(error)(f"{said}: {error}") from error.__cause__
+
+
+def _fed(data: Dataset, step: FeedWith) -> Dataset:
+    result = step.function(data)
+    if not isinstance(result, Dataset):
+        raise AblationError(
+            f"{step!r}: {word(step.function)} returned {type(result).__name__}; return a Dataset, "
+            "as dataclasses.replace(data, x_train=…) gives."
+        )
+    if result.fingerprint == data.fingerprint:
+        raise AblationError(f"{step!r}: the data is as before; nothing would change.")
+    return result
+
+
+def _assembled(model: keras.Model, steps: Sequence[ModelStep]) -> keras.Model:
+    from pytest_ablation.network import graph
+
+    result, _ = _applied(model, steps)
+    if not isinstance(result, graph.Graph):
+        return result
+    with naming(Ablation(tuple(steps))):
+        return graph.assembled(result)
+
+
+def _applied(
+    model: keras.Model, steps: Sequence[ModelStep]
+) -> tuple[keras.Model | Graph, list[list[str]]]:
+    """Apply all steps without building the network, which half the steps may not allow.
+
+    Returns:
+        The network after all steps, and the names of the layers that each of them touched.
+    """
+    from pytest_ablation.network import blueprint, graph, surgery
+
+    result: keras.Model | Graph = model
+    hits: list[list[str]] = []
+    for step in steps:
+        names: list[str] = []
+        with naming(step):
+            if isinstance(step, Use):
+                new = blueprint.fresh(step.model)
+                before = result.model if isinstance(result, graph.Graph) else result
+                changed = blueprint.of(new) != blueprint.of(before)
+                result = new
+            else:
+                old = result if isinstance(result, graph.Graph) else graph.read(result)
+                result, names = _step(old, step)
+                changed = not surgery.same(old, result)
+            if not changed:
+                raise AblationError("the network is so already; nothing would change.")
+        hits.append(names)
+    return result, hits
+
+
+def _step(graph: Graph, step: GraphStep) -> tuple[Graph, list[str]]:
+    from pytest_ablation.network import surgery
+
+    asked = surgery.Asked(repr(step), step.repair)
+    match step:
+        case Remove():
+            return surgery.remove(graph, step.selectors, asked)
+        case Replace():
+            return surgery.replace(graph, step.selector, step.by, asked)
+        case Configure():
+            return surgery.configure(graph, step.selector, step.config, asked)
+        case Insert():
+            return surgery.insert(graph, step.layer, step.after, asked)
+        case Cut():
+            return surgery.cut(graph, step.branch, step.into, asked)

@@ -1,0 +1,507 @@
+"""A Keras network as a graph in plain data: read off a model, edited elsewhere, and built again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as with_fields
+from typing import Any, NamedTuple, TypeAlias
+
+import keras
+
+from pytest_ablation.errors import AblationError
+from pytest_ablation.network.adapter import adapters
+from pytest_ablation.network.layer import copied, first_line, said_shape, said_shapes
+
+Layer: TypeAlias = keras.layers.Layer
+Shape: TypeAlias = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor: the output of a node."""
+
+    node: int
+    place: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Bridge:
+    """Where an edit may have changed a shape: passes its tensor on, or makes it fit again.
+
+    Attributes:
+        name: Of the layer whose output is missed, or is another now.
+        wanted: The shape that was there before; None where it is not known.
+        repair: Whether it may be made to fit, by a pooling or a projection.
+        edit: The edit, as it is written.
+    """
+
+    name: str
+    wanted: Shape | None
+    repair: bool
+    edit: str
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of a layer. A layer that several nodes have is shared by them.
+
+    Attributes:
+        layer: A Keras layer or operation, a nested network as a Graph, or a Bridge.
+        args: What it is called with, a Ref in the place of each tensor.
+        kwargs: By name.
+    """
+
+    layer: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def refs(self) -> list[Ref]:
+        """The tensors it takes, in order; one taken twice is named twice."""
+        return [*refs_in(self.args), *refs_in(dict(self.kwargs))]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network.
+
+    Attributes:
+        model: The Keras model that it was read from: an edited one is of its kind and name.
+        nodes: By number, in the order in which the model has their layers.
+        inputs: The input tensors, in the model's own structure: one, a list or a dict.
+        outputs: The output tensors, likewise.
+        shapes: Of tensors, as the model has them, batch included.
+    """
+
+    model: keras.Model
+    nodes: Mapping[int, Node]
+    inputs: Any
+    outputs: Any
+    shapes: Mapping[Ref, Shape]
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return str(self.model.name)
+
+    @property
+    def free(self) -> int:
+        """A number for another node."""
+        return max(self.nodes, default=-1) + 1
+
+    def takers(self, ref: Ref) -> list[int]:
+        """Return the nodes that take a tensor."""
+        return [number for number, node in self.nodes.items() if ref in node.refs]
+
+    def source(self, ref: Ref) -> Ref:
+        """Return the tensor that bridges pass on."""
+        while isinstance(self.nodes[ref.node].layer, Bridge):
+            ref = self.nodes[ref.node].refs[0]
+        return ref
+
+    def redirected(self, to: Mapping[Ref, Ref], *, but: frozenset[int] = frozenset()) -> Graph:
+        """Return it with other tensors taken in the place of some, by all nodes but a few."""
+
+        def turned(ref: Ref) -> Ref:
+            return to.get(ref, ref)
+
+        nodes = {
+            number: node
+            if number in but
+            else with_fields(
+                node, args=mapped(turned, node.args), kwargs=mapped(turned, dict(node.kwargs))
+            )
+            for number, node in self.nodes.items()
+        }
+        return with_fields(self, nodes=nodes, outputs=mapped(turned, self.outputs))
+
+    def with_node(self, number: int, node: Node, *, after: int) -> Graph:
+        """Return it with one node more, listed after another."""
+        nodes: dict[int, Node] = {}
+        for each, known in self.nodes.items():
+            nodes[each] = known
+            if each == after:
+                nodes[number] = node
+        return with_fields(self, nodes=nodes)
+
+    def pruned(self) -> Graph:
+        """Return it without the nodes that no output needs; inputs stay."""
+        needed = {ref.node for ref in refs_in(self.inputs)} | set(ancestors(self, self.outputs))
+        return with_fields(self, nodes={n: v for n, v in self.nodes.items() if n in needed})
+
+    def with_layers(self, new: Mapping[int, Any]) -> Graph:
+        """Return it with layers in the place of others, given by `id`; also within nested ones."""
+        nested = {
+            id(node.layer): node.layer.with_layers(new)
+            for node in self.nodes.values()
+            if isinstance(node.layer, Graph)
+        }
+        new = {**nested, **new}
+        nodes = {
+            number: with_fields(node, layer=new.get(id(node.layer), node.layer))
+            for number, node in self.nodes.items()
+        }
+        return with_fields(self, nodes=nodes)
+
+
+class Site(NamedTuple):
+    """A layer where it stands.
+
+    Attributes:
+        path: Its name, behind those of the networks that it is nested in: "encoder/dense1".
+        layer: The Keras layer, operation or nested model.
+        key: `id` of what stands for it in the graph.
+        within: The `id`s of the nested graphs that it is in.
+        is_input: Whether it only gives the network an input.
+        is_merge: Whether several tensors enter it.
+    """
+
+    path: str
+    layer: Any
+    key: int
+    within: tuple[int, ...]
+    is_input: bool
+    is_merge: bool
+
+    @property
+    def name(self) -> str:
+        """The layer's own name."""
+        return str(self.layer.name)
+
+
+def sites(graph: Graph, path: str = "", within: tuple[int, ...] = ()) -> list[Site]:
+    """Return all layers of a graph, each once, a nested network before what is in it."""
+    given = {ref.node for ref in refs_in(graph.inputs)}
+    found: dict[int, Site] = {}
+    inner: list[Site] = []
+    for number, node in graph.nodes.items():
+        layer = node.layer.model if isinstance(node.layer, Graph) else node.layer
+        if layer is None or isinstance(layer, Bridge) or id(node.layer) in found:
+            continue
+        where = path + str(layer.name)
+        is_merge = len(set(map(graph.source, node.refs))) > 1
+        inner.append(Site(where, layer, id(node.layer), within, number in given, is_merge))
+        found[id(node.layer)] = inner[-1]
+        if isinstance(node.layer, Graph):
+            below = sites(node.layer, f"{where}/", (*within, id(node.layer)))
+            inner += [site for site in below if not site.is_input]
+    return inner
+
+
+# ------------------------------------------------------------------------------------- structure
+
+
+def refs_in(structure: Any) -> list[Ref]:
+    """Return the tensors in lists, tuples and dicts, in order."""
+    if isinstance(structure, Ref):
+        return [structure]
+    if isinstance(structure, dict):
+        structure = list(structure.values())
+    if isinstance(structure, list | tuple):
+        return [ref for each in structure for ref in refs_in(each)]
+    return []
+
+
+def mapped(function: Callable[[Ref], Any], structure: Any) -> Any:
+    """Return the structure with the function's value in the place of each tensor."""
+    if isinstance(structure, Ref):
+        return function(structure)
+    if isinstance(structure, dict):
+        return {key: mapped(function, value) for key, value in structure.items()}
+    if isinstance(structure, list):
+        return [mapped(function, value) for value in structure]
+    if isinstance(structure, tuple):
+        return tuple(mapped(function, value) for value in structure)
+    return structure
+
+
+def ancestors(graph: Graph, structure: Any) -> dict[int, None]:
+    """Return the nodes that tensors come from, each after those that it takes from itself."""
+    order: dict[int, None] = {}
+    stack = [(ref.node, False) for ref in reversed(refs_in(structure))]
+    while stack:
+        number, is_expanded = stack.pop()
+        if is_expanded:
+            order[number] = None
+        elif number not in order:
+            stack.append((number, True))
+            refs = reversed(graph.nodes[number].refs)
+            stack += [(ref.node, False) for ref in refs if ref.node not in order]
+    return order
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def read(model: Any) -> Graph:
+    """Return a Sequential or Functional model as a graph.
+
+    Raises:
+        AblationError: Another kind of model, or one whose configuration Keras cannot give.
+    """
+    if not isinstance(model, keras.Model):
+        raise AblationError(f"a {type(model).__name__} is not a Keras model.")
+    if isinstance(model, keras.Sequential):
+        return _chain(model)
+    config = _config(model)
+    if config is None:
+        raise AblationError(
+            f"{type(model).__name__} is a subclassed model: what its call does with its layers "
+            "cannot be read, so they cannot be edited. Write the edited network as a function and "
+            "name it: use(that_function)."
+        )
+    return _functional(model, config)
+
+
+def _config(model: keras.Model) -> dict[str, Any] | None:
+    """Return a Functional model's configuration; None of any other model."""
+    if not hasattr(model, "operations"):
+        return None
+    try:
+        config: dict[str, Any] = model.get_config()
+    except NotImplementedError:
+        return None
+    return config if "input_layers" in config else None
+
+
+def _chain(model: keras.Sequential) -> Graph:
+    configs = model.get_config()["layers"]
+    given = None
+    if model.built and configs and configs[0]["class_name"] == "InputLayer":
+        given = keras.layers.InputLayer.from_config(configs[0]["config"])
+    nodes = {0: Node(given, ())}
+    shapes = {Ref(0): model.input_shape} if given is not None else {}
+    for number, layer in enumerate(model.layers, start=1):
+        nodes[number] = Node(_layer(layer), (Ref(number - 1),))
+        if given is not None:
+            shapes[Ref(number)] = layer.output.shape
+    return Graph(model, nodes, Ref(0), Ref(len(nodes) - 1), shapes)
+
+
+def _functional(model: keras.Model, config: Mapping[str, Any]) -> Graph:
+    operations = {operation.name: operation for operation in model.operations}
+    calls = [
+        (layer["name"], place, call)
+        for layer in config["layers"]
+        for place, call in enumerate(layer["inbound_nodes"] or [None])
+    ]
+    numbers = {(name, place): number for number, (name, place, _) in enumerate(calls)}
+    layers = {name: _layer(operation) for name, operation in operations.items()}
+    shapes: dict[Ref, Shape] = {}
+
+    def tensor(history: Any) -> Ref:
+        name, call, place = history
+        return Ref(numbers[name, call], place)
+
+    def parsed(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(map(parsed, value))
+        if not isinstance(value, dict):
+            return value
+        kind = value.get("class_name")
+        if kind == "__keras_tensor__":
+            ref = tensor(value["config"]["keras_history"])
+            shapes[ref] = tuple(value["config"]["shape"])
+            return ref
+        if kind == "__tuple__":
+            return tuple(parsed(each) for each in value["config"]["value"])
+        if kind is not None:
+            return keras.saving.deserialize_keras_object(value)
+        return {key: parsed(each) for key, each in value.items()}
+
+    nodes = {
+        number: Node(
+            layers[name],
+            tuple(parsed(call["args"])) if call else (),
+            parsed(call["kwargs"]) if call else {},
+        )
+        for number, (name, _, call) in enumerate(calls)
+    }
+    inputs = _ends(config["input_layers"], tensor)
+    outputs = _ends(config["output_layers"], tensor)
+    for ends, tensors in ((inputs, model.inputs), (outputs, model.outputs)):
+        shapes |= {ref: each.shape for ref, each in zip(refs_in(ends), tensors, strict=True)}
+    return Graph(model, nodes, inputs, outputs, shapes)
+
+
+def _ends(written: Any, tensor: Callable[[Any], Ref]) -> Any:
+    """Return a model's inputs or outputs: Keras writes a tensor as [layer, node, index]."""
+    if isinstance(written, dict):
+        return {key: _ends(each, tensor) for key, each in written.items()}
+    if len(written) == 3 and isinstance(written[0], str) and isinstance(written[1], int):
+        return tensor(written)
+    return [_ends(each, tensor) for each in written]
+
+
+def _layer(layer: Any) -> Any:
+    """Return what stands for a layer in a graph: a nested network is one itself."""
+    if isinstance(layer, keras.Sequential) or (
+        isinstance(layer, keras.Model) and _config(layer) is not None
+    ):
+        return read(layer)
+    return layer
+
+
+# --------------------------------------------------------------------------------------- building
+
+
+class _MisfitError(Exception):
+    """A layer cannot take what comes to it, or the network would give something else."""
+
+
+def assembled(graph: Graph) -> keras.Model:
+    """Return the network of a graph, of copies of its layers, freshly initialised.
+
+    Where a layer cannot take what comes to it, the last bridge that may is made to fit.
+
+    Raises:
+        AblationError: A layer that cannot take what comes before it, or another output shape.
+    """
+    try:
+        return _fitted(graph, lambda bridge: bridge.repair)[0]
+    except _MisfitError as misfit:
+        raise AblationError(f"{misfit} {_advice(graph)}") from misfit.__cause__
+
+
+def _fitted(
+    graph: Graph, may_fit: Callable[[Bridge], bool]
+) -> tuple[keras.Model, tuple[Bridge, ...]]:
+    fitted: tuple[Bridge, ...] = ()
+    while True:
+        assembly = _Assembly(fitted)
+        try:
+            return assembly.network(graph), fitted
+        except _MisfitError:
+            candidates = [bridge for bridge in assembly.unfit if may_fit(bridge)]
+            if not candidates:
+                raise
+            fitted += (candidates[-1],)
+
+
+def _advice(graph: Graph) -> str:
+    """Return what a user could write instead of an edit that cannot be built."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            _, fitted = _fitted(graph, lambda bridge: True)
+    except _MisfitError:
+        return "Write the network that you mean as a function: use(that_function)."
+    asked = " and ".join(dict.fromkeys(bridge.edit for bridge in fitted if not bridge.repair))
+    names = [f'"{bridge.name}"' for bridge in fitted]
+    after = ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])
+    return f"With repair=True, {asked} would pool or project to the shape that {after} gave."
+
+
+class _Assembly:
+    """One attempt to build a network.
+
+    Attributes:
+        unfit: The bridges passed whose tensor is of another shape than before, in order.
+    """
+
+    def __init__(self, fitted: tuple[Bridge, ...]) -> None:
+        self._fitted = fitted
+        self._copies: dict[int, Any] = {}
+        self.unfit: list[Bridge] = []
+
+    def network(self, graph: Graph) -> keras.Model:
+        """Return the network, if it gives what the model gave that the graph was read from."""
+        if not graph.shapes:  # a Sequential model that is built by its first batch
+            copies = [self._copy(node.layer) for node in _inner(graph) if not _is_bridge(node)]
+            if not copies:
+                raise AblationError("no layer would be left.")
+            return keras.Sequential(copies, name=graph.name)
+        model = self._built(graph)
+        before, after = (_shapes(each.outputs) for each in (graph.model, model))
+        if before != after:
+            raise _MisfitError(f"the network would give {said_shapes(after)} in place of "
+                               f"{said_shapes(before)}.")  # fmt: skip
+        return model
+
+    def _built(self, graph: Graph) -> keras.Model:
+        tensors: dict[Ref, Any] = {}
+        chain: list[Any] = []
+        given = {ref.node for ref in refs_in(graph.inputs)}
+        for number in given:
+            copy = self._copy(graph.nodes[number].layer)
+            tensors[Ref(number)] = copy.output
+            chain.append(copy)
+        for number in ancestors(graph, graph.outputs):
+            if number not in given:
+                chain += self._call(graph, number, tensors)
+        if len(chain) == len(given):
+            raise AblationError("no layer would be left.")
+        if isinstance(graph.model, keras.Sequential):
+            return keras.Sequential(chain, name=graph.name)
+        ends = (mapped(tensors.__getitem__, each) for each in (graph.inputs, graph.outputs))
+        return type(graph.model)(*ends, name=graph.name)
+
+    def _call(self, graph: Graph, number: int, tensors: dict[Ref, Any]) -> list[Any]:
+        """Call a node's layer; return the layers that were called."""
+        node = graph.nodes[number]
+        if isinstance(node.layer, Bridge):
+            called = self._crossing(node.layer, tensors[node.refs[0]])
+            tensors[Ref(number)] = tensors[node.refs[0]]
+            for layer in called:
+                tensors[Ref(number)] = layer(tensors[Ref(number)])
+            return called
+        layer = self._copy(node.layer)
+        args, kwargs = (mapped(tensors.__getitem__, each) for each in (node.args, node.kwargs))
+        try:
+            result = layer(*args, **kwargs)
+        except _MisfitError:
+            raise
+        except Exception as error:
+            raise _MisfitError(_refusal(graph, node, layer, tensors, error)) from error
+        for place, tensor in enumerate(keras.tree.flatten(result)):
+            tensors[Ref(number, place)] = tensor
+        return [layer]
+
+    def _crossing(self, bridge: Bridge, tensor: Any) -> list[Any]:
+        """Return the layers that make a tensor fit; none where it does, or is not to."""
+        if bridge.wanted is None or tuple(tensor.shape[1:]) == bridge.wanted[1:]:
+            return []
+        layers = adapters(tensor.shape, bridge.wanted, bridge.name)
+        if bridge in self._fitted:
+            return layers
+        if layers:
+            self.unfit.append(bridge)
+        return []
+
+    def _copy(self, layer: Any) -> Any:
+        if id(layer) not in self._copies:
+            is_nested = isinstance(layer, Graph)
+            self._copies[id(layer)] = self._built(layer) if is_nested else copied(layer)
+        return self._copies[id(layer)]
+
+
+def _inner(graph: Graph) -> Iterator[Node]:
+    given = {ref.node for ref in refs_in(graph.inputs)}
+    return (graph.nodes[n] for n in ancestors(graph, graph.outputs) if n not in given)
+
+
+def _is_bridge(node: Node) -> bool:
+    return isinstance(node.layer, Bridge)
+
+
+def _shapes(tensors: list[Any]) -> list[Shape]:
+    return [tuple(tensor.shape) for tensor in tensors]
+
+
+def _refusal(
+    graph: Graph, node: Node, layer: Any, tensors: Mapping[Ref, Any], error: Exception
+) -> str:
+    """Say which layer refuses what, of which shape and from where."""
+    came = [
+        f"{said_shape(tensors[ref].shape)} from {_origin(graph, ref)}"
+        for ref in dict.fromkeys(node.refs)
+    ]
+    return (
+        f'{type(layer).__name__} "{layer.name}" cannot take what comes before it, '
+        f"{' and '.join(came)}: {first_line(error).rstrip('.')}."
+    )
+
+
+def _origin(graph: Graph, ref: Ref) -> str:
+    layer = graph.nodes[graph.source(ref).node].layer
+    return f'"{layer.name}"' if layer is not None else "the input"

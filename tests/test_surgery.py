@@ -1,0 +1,361 @@
+"""Edits of networks that are graphs: branches, nested networks, shared layers, several ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pytest_ablation import (
+    Ablation,
+    AblationError,
+    configure,
+    cut,
+    having,
+    insert,
+    remove,
+    replace,
+    shortcut,
+)
+from pytest_ablation.network import blueprint
+
+
+def names(model: keras.Model) -> list[str]:
+    """Return the layers' names, in order, without the inputs'."""
+    return [layer.name for layer in model.layers if not isinstance(layer, layers.InputLayer)]
+
+
+def takes(model: keras.Model, name: str) -> list[str]:
+    """Return the names of the layers that give a layer what it takes."""
+    config = next(each for each in model.get_config()["layers"] if each["name"] == name)
+    tensors = keras.tree.flatten(
+        [[node["args"], node["kwargs"]] for node in blueprint_json(config["inbound_nodes"])]
+    )
+    return [each for each in tensors if isinstance(each, str) and each in operations(model)]
+
+
+def blueprint_json(nodes: Any) -> list[dict[str, Any]]:
+    """Return the nodes with the names of layers in the place of Keras tensors."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            return value["config"]["keras_history"][0]
+        if isinstance(value, dict):
+            return {key: named(each) for key, each in value.items()}
+        return [named(each) for each in value] if isinstance(value, list | tuple) else None
+
+    return [named(node) for node in nodes]
+
+
+def operations(model: keras.Model) -> set[str]:
+    """Return the names of layers and operations."""
+    return {operation.name for operation in model.operations}
+
+
+def residual() -> keras.Model:
+    """Return two residual blocks: one around an identity, one around a projection."""
+    given = keras.Input((8, 8, 4), name="image")
+    x = layers.Conv2D(4, 3, padding="same", name="stem")(given)
+    y = layers.BatchNormalization(name="block1_norm")(x)
+    y = layers.Conv2D(4, 3, padding="same", activation="relu", name="block1_conv")(y)
+    x = layers.Add(name="block1_add")([x, y])
+    y = layers.BatchNormalization(name="block2_norm")(x)
+    y = layers.Conv2D(8, 3, strides=2, padding="same", name="block2_conv1")(y)
+    y = layers.Conv2D(8, 3, padding="same", name="block2_conv2")(y)
+    skip = layers.Conv2D(8, 1, strides=2, name="block2_skip")(x)
+    x = layers.Add(name="block2_add")([skip, y])
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(given, layers.Dense(2, name="classes")(x))
+
+
+def gated() -> keras.Model:
+    """Return a squeeze-and-excite gate and a concatenation of three, written with operations."""
+    given = keras.Input((8, 8, 4), name="image")
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(given)
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name="se_squeeze")(x)
+    gate = layers.Conv2D(2, 1, activation="relu", name="se_reduce")(gate)
+    gate = layers.Conv2D(4, 1, activation="sigmoid", name="se_expand")(gate)
+    x = layers.Multiply(name="se_excite")([x, gate])
+    branches = [layers.Conv2D(2, size, padding="same", name=f"arm{size}")(x) for size in (1, 3, 5)]
+    x = layers.Concatenate(name="arms")(branches)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = x + layers.Dense(6, name="side")(layers.Flatten(name="flatten")(given))
+    return keras.Model(given, layers.Dense(2, name="classes")(x))
+
+
+def nested() -> keras.Model:
+    """Return a network with an encoder that is called twice, and a head of its own."""
+    encoder = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(5, activation="relu", name="dense1"),
+            layers.Dropout(0.5, name="drop"),
+            layers.Dense(4, name="dense2"),
+        ],
+        name="encoder",
+    )
+    left, right = keras.Input((6,), name="left"), keras.Input((6,), name="right")
+    x = layers.Concatenate(name="both")([encoder(left), encoder(right)])
+    x = layers.Dense(3, name="dense1")(x)
+    return keras.Model([left, right], {"same": layers.Dense(1, name="out")(x), "code": x})
+
+
+def attention() -> keras.Model:
+    """Return a small transformer block on token ids, whose padding is masked."""
+    given = keras.Input((6,), dtype="int32", name="tokens")
+    x = layers.Embedding(10, 8, mask_zero=True, name="embed")(given)
+    own = keras.Input((6, 6), dtype="bool", name="visible")
+    y = layers.MultiHeadAttention(2, 4, name="attend")(
+        x, x, attention_mask=own, use_causal_mask=True
+    )
+    x = layers.LayerNormalization(name="norm")(layers.Add(name="add")([x, y]))
+    x = layers.LSTM(4, name="lstm")(x)
+    return keras.Model([given, own], layers.Dense(2, name="classes")(x))
+
+
+def test_a_region_goes_as_one() -> None:
+    """A glob takes a whole residual block out, and its neighbours join."""
+    edited = remove("block1_*")(residual())
+    assert names(edited) == [name for name in names(residual()) if not name.startswith("block1")]
+    assert takes(edited, "block2_norm") == ["stem"]
+
+
+def test_a_class_takes_each_of_its_layers_out_by_itself() -> None:
+    """Layers that stand apart go apart: what entered each leaves it."""
+    edited = remove(layers.BatchNormalization)(residual())
+    assert takes(edited, "block1_conv") == ["stem"]
+    assert takes(edited, "block2_conv1") == ["block1_add"]
+
+
+def test_a_merge_alone_is_refused_with_the_edit_that_would_do() -> None:
+    """Of two tensors that enter, which one stays is the user's to say."""
+    message = (
+        r'remove\("block1_add"\): 2 tensors enter "block1_add": from "stem" and "block1_conv"\. '
+        r'Say which of them goes: cut\("stem", into="block1_add"\)'
+    )
+    with pytest.raises(AblationError, match=message):
+        remove("block1_add")(residual())
+
+
+def test_the_shortcut_is_the_shortest_way() -> None:
+    """Identities and projections go, and with them what only they needed."""
+    edited = cut(shortcut, into=layers.Add)(residual())
+    assert "block2_skip" not in names(edited)
+    assert takes(edited, "pool") == ["block2_conv2"]
+    assert takes(edited, "block2_norm") == ["block1_conv"]
+    assert edited.count_params() == residual().count_params() - (4 * 8 + 8)
+
+
+def test_a_branch_is_cut_by_any_layer_that_is_its_own() -> None:
+    """A branch is named by the layer that ends it, or by one before that."""
+    model = residual()
+    by_end = cut("block2_conv2", into="block2_add")(model)
+    by_start = cut("block2_norm", into="block2_add")(model)
+    assert blueprint.of(by_end) == blueprint.of(by_start)
+    assert takes(by_end, "pool") == ["block2_skip"]
+
+
+def test_a_merge_of_three_stays_with_two() -> None:
+    """What is left of a concatenation is still concatenated."""
+    edited = cut("arm3", into=layers.Concatenate, repair=True)(gated())
+    assert takes(edited, "arms") == ["arm1", "arm5"]
+
+
+def test_a_gate_is_one_edit_in_either_way() -> None:
+    """Taking a gate's region out, and cutting its branch, is the same network."""
+    model = blueprint.fresh(gated)
+    by_region = remove("se_*")(model)
+    by_branch = cut("se_*", into=layers.Multiply)(model)
+    assert blueprint.of(by_region) == blueprint.of(by_branch)
+    assert takes(by_region, "arm1") == ["conv"]
+
+
+def test_a_plus_is_an_add() -> None:
+    """A merge written as an operation is found by the layer that does the same."""
+    edited = cut("side", into=layers.Add)(gated())
+    assert operations(gated()) - operations(edited) >= {"side"}
+    assert takes(edited, "classes") == ["pool"]
+
+
+def test_nested_networks_are_edited_where_they_stand() -> None:
+    """A layer is found within a network, which stays one, shared by all its calls."""
+    edited = remove("encoder/dense1")(nested())
+    encoder = edited.get_layer("encoder")
+    assert [layer.name for layer in encoder.layers] == ["drop", "dense2"]
+    assert edited.count_params() == (6 * 4 + 4) + (8 * 3 + 3) + (3 + 1)
+    assert takes(edited, "both") == ["encoder", "encoder"]
+    assert edited.output_names == nested().output_names
+    assert set(edited.output) == {"same", "code"}
+
+
+def test_a_glob_means_all_layers_of_that_name_and_a_path_one() -> None:
+    """What is called alike in two networks is told apart by its path."""
+    both = configure("*dense1", use_bias=False)(nested())
+    assert both.count_params() == nested().count_params() - 5 - 3
+    one, other = (
+        configure(name, use_bias=False)(nested()) for name in ("dense1", "encoder/dense1")
+    )
+    biases = [
+        [each.get_layer("dense1").use_bias for each in (model, model.get_layer("encoder"))]
+        for model in (one, other)
+    ]
+    assert biases == [[False, True], [True, False]]
+
+
+def test_attention_loses_its_mask_and_stays() -> None:
+    """A mask is an input of attention that it can do without."""
+    edited = cut("visible", into=layers.MultiHeadAttention)(attention())
+    assert takes(edited, "attend") == ["embed", "embed"]
+    assert [given.name for given in edited.inputs] == ["tokens", "visible"]
+    x = np.ones((2, 6), np.int32), np.ones((2, 6, 6), bool)
+    assert edited.predict(x, verbose=0).shape == (2, 2)
+
+
+def test_what_a_layer_is_called_with_is_set_like_a_setting() -> None:
+    """A causal mask is no setting of attention, but an argument of its call."""
+    edited = configure("attend", use_causal_mask=False)(attention())
+    node = next(each for each in edited.get_config()["layers"] if each["name"] == "attend")
+    assert node["inbound_nodes"][0]["kwargs"]["use_causal_mask"] is False
+
+
+def test_attention_and_recurrence_go_although_masks_enter_them() -> None:
+    """A mask is no second tensor that could take a layer's place."""
+    edited = remove("attend", "add")(attention())
+    assert takes(edited, "norm") == ["embed"]
+    edited = remove("lstm", repair=True)(attention())
+    assert "lstm_pooling" in names(edited)
+
+
+def test_shapes_that_no_longer_fit_are_said_with_the_edit_that_would_do() -> None:
+    """The error names the layer, both shapes and where they come from."""
+    message = (
+        r'Add "block2_add" cannot take what comes before it, 4 × 4 × 8 from "block2_skip" and '
+        r'8 × 8 × 8 from "block2_conv2": .* With repair=True, remove\("block2_conv1"\) would pool '
+        r'or project to the shape that "block2_conv1" gave\.'
+    )
+    with pytest.raises(AblationError, match=message):
+        remove("block2_conv1")(residual())
+
+
+@pytest.mark.parametrize(
+    ("ablation", "added"),
+    [
+        (remove("block2_conv1", repair=True), ["block2_conv1_pooling", "block2_conv1_projection"]),
+        (configure("block2_conv2", filters=6, repair=True), ["block2_conv2_projection"]),
+        (configure("block2_skip", strides=1, repair=True), ["block2_skip_pooling"]),
+        (remove("pool", repair=True), ["pool_pooling"]),
+        (remove("classes", repair=True), ["classes_projection"]),
+    ],
+)
+def test_repair_makes_fit_what_does_not(ablation: Ablation, added: list[str]) -> None:
+    """A pooling and a projection bring a tensor to the shape that was there, where it is needed."""
+    edited = ablation(residual())
+    assert [name for name in names(edited) if name not in names(residual())] == added
+    assert edited.output_shape == residual().output_shape
+
+
+def test_repair_does_nothing_where_all_fits() -> None:
+    """A network that can be built is left as the edit made it."""
+    asked, plain = (remove("block1_*", repair=repair)(residual()) for repair in (True, False))
+    assert blueprint.of(asked) == blueprint.of(plain)
+
+
+def test_what_is_not_edited_keeps_its_settings() -> None:
+    """Precision, regularisation and freezing of the other layers stay."""
+
+    def network() -> keras.Model:
+        given = keras.Input((4,))
+        x = layers.Dense(
+            4, kernel_regularizer="l2", dtype="mixed_bfloat16", trainable=False, name="kept"
+        )(given)
+        return keras.Model(given, layers.Dense(2, name="out")(layers.ReLU(name="relu")(x)))
+
+    kept = remove("relu")(network()).get_layer("kept")
+    assert kept.dtype_policy.name == "mixed_bfloat16"
+    assert isinstance(kept.kernel_regularizer, keras.regularizers.L2)
+    assert not kept.trainable
+
+
+def test_a_shared_layer_stays_shared() -> None:
+    """A layer that is called twice has its weights once, edited or not."""
+
+    def network() -> keras.Model:
+        shared = layers.Dense(4, name="shared")
+        given = keras.Input((4,))
+        x = shared(layers.ReLU(name="relu")(shared(given)))
+        return keras.Model(given, layers.Dense(2, name="out")(x))
+
+    assert remove("relu")(network()).count_params() == network().count_params()
+    smaller = configure("shared", use_bias=False)(network())
+    assert smaller.count_params() == network().count_params() - 4
+    followed = insert(layers.BatchNormalization(name="norm"), after="shared")(network())
+    assert followed.count_params() == network().count_params() + 4 * 4
+    assert takes(followed, "out") == ["norm"]
+
+
+def test_a_subclassed_model_names_use() -> None:
+    """What a model's own call does with its layers cannot be read, and that is said."""
+
+    class Own(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+        """A model whose call is code."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            """Return what the one layer gives."""
+            return self.dense(x)
+
+    with pytest.raises(AblationError, match=r"Own is a subclassed model.*use\(that_function\)"):
+        remove("dense")(Own())
+
+
+@pytest.mark.parametrize(
+    ("network", "ablation", "message"),
+    [
+        (residual, cut(shortcut, into="classes"), 'one tensor enters "classes": it is no merge'),
+        (residual, cut("pool", into="block1_add"), "enters none of the layers: \"block1_add\""),
+        (residual, cut("stem", into="block1_add") + cut("stem", into="block1_add"), "no layer"),
+        (residual, cut("block*", into="block2_add"), 'all that enters "block2_add" would go'),
+        (nested, cut(shortcut, into="both"), '"both" comes from no common layer: it has no'),
+        (gated, cut(shortcut, into="arms"), 'no one shortcut: the ways of "arm1", "arm3"'),
+        (nested, configure("encoder", units=3), "a network within the network has no settings"),
+        (nested, remove("image"), r'no layer of that name\. Layers: encoder, encoder/dense1, '),
+        (residual, remove(lambda layer: layer.units > 1), 'of "stem", of Conv2D, raised'),
+        (attention, replace("attend", layers.Dense(8)), 'Dense "attend" cannot take'),
+        (nested, remove("encoder"), None),
+    ],
+)  # fmt: skip
+def test_a_wrong_edit_of_a_graph_says_what_is_wrong(
+    network: Callable[[], keras.Model], ablation: Ablation, message: str | None
+) -> None:
+    """What cannot be done is refused in one line, in the names of the user's layers."""
+    if message is None:
+        assert "encoder" not in names(ablation(network()))
+        return
+    with pytest.raises(AblationError, match=message) as caught:
+        ablation(network())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("network", [residual, gated, nested, attention])
+def test_reading_and_building_changes_nothing(network: Callable[[], keras.Model]) -> None:
+    """A network with no edit's trace is the network that the user wrote, layer for layer."""
+    from pytest_ablation.network import graph
+
+    model = blueprint.fresh(network)
+    again = graph.assembled(graph.read(model))
+    assert blueprint.of(again) == blueprint.of(model)
+
+
+def test_edits_add_up_on_graphs() -> None:
+    """Halves that could not be built alone are no error in a sum that can."""
+    whole = configure("block2_conv2", filters=6) + configure("block2_skip", filters=6)
+    assert whole(residual()).get_layer("block2_add").output.shape == (None, 4, 4, 6)
+    tanh = configure(having(activation="relu"), activation="tanh") + remove("block2_norm")
+    assert tanh.describe(residual()) == "activation relu → tanh, remove block2_norm"
