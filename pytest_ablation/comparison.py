@@ -67,8 +67,8 @@ class Quantity:
     @property
     def values(self) -> tuple[float, ...]:
         """One value a seed, of the seeds that the test has looked at; trains the least number."""
-        if self._is_exact:
-            return (float(self.arm.params),)
+        if self.measure.exact:
+            return (self.measure.of(self.arm),)
         return tuple(
             self._of(self.arm, seed) for seed in range(_looked_at(self.arm, self.asserted))
         )
@@ -106,7 +106,7 @@ class Quantity:
         return self._within(at_most=_next(number, -math.inf))
 
     def __eq__(self, other: object) -> bool:
-        if self._is_exact and isinstance(other, Real):
+        if self.measure.exact and isinstance(other, Real):
             return self._within(at_least=float(other), at_most=float(other))
         raise AblationError(
             f"{self.name} == {other!r}: trained values are never equal for sure. Write a bound, "
@@ -132,7 +132,7 @@ class Quantity:
         lines = [_values_of(arm, self.measure, compared.seeds) for arm in arms]
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
-        shared = "" if self._is_exact else f"{over} comparisons"
+        shared = "" if self.measure.exact else f"{over} comparisons"
         return [
             *filter(None, lines),
             f"{self.name}: {compared.evidence}",
@@ -141,10 +141,6 @@ class Quantity:
         ]
 
     # ------------------------------------------------------------------------------------------
-
-    @property
-    def _is_exact(self) -> bool:
-        return self.measure is measures.PARAMS
 
     @property
     def _is_timed_in_turn(self) -> bool:
@@ -159,8 +155,8 @@ class Quantity:
         return replace(self, form=form)
 
     def _of(self, arm: Arm, seed: int) -> float:
-        if self._is_exact:
-            return float(arm.params)
+        if self.measure.exact:
+            return self.measure.of(arm)
         run = arm.run(seed)
         value = self.measure.of(run)
         if not math.isfinite(value):
@@ -194,7 +190,7 @@ class Quantity:
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
         study = self.arm.study
         reference = self.baseline if self.form != "value" else None
-        if self._is_exact:
+        if self.measure.exact:
             change = self._scaled(self.arm, 0) - (self._scaled(reference, 0) if reference else 0.0)
             outcome: Outcome = "holds" if bound.allows(change) else "violated"
             return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
@@ -247,6 +243,8 @@ class Quantity:
 
     def _within(self, at_least: float | None = None, at_most: float | None = None) -> bool:
         study = self.arm.study
+        if self.measure is measures.FLOPS:
+            self._mind_what_is_not_counted()
         bound = Bound(at_least=self._bound(at_least), at_most=self._bound(at_most))
         if self.made and self.made[-1].outcome == "violated":
             # In an assertion pytest evaluates all of low <= x <= high. Its first part has failed:
@@ -255,7 +253,7 @@ class Quantity:
                 self.made[-1].low, self.made[-1].high
             )
         verdict = self._decided(bound, study.seeds, self.asserted.among(study.comparisons))
-        wiring_only = study.profile.decides_nothing and not self._is_exact
+        wiring_only = study.profile.decides_nothing and not self.measure.exact
         reason = f"the {study.profile.name} profile is too short to tell" if wiring_only else ""
         compared = Compared(
             quantity=self.measure.name,
@@ -283,6 +281,29 @@ class Quantity:
             owner = self.name.partition(".")[0]
             raise Undecided(f"{owner}.{compared.claim}:{found} {compared.advice}")
         return compared.outcome == "holds"
+
+    def _mind_what_is_not_counted(self) -> None:
+        """Warn of layers whose operations are not known.
+
+        Raises:
+            AblationError: They are others than the baseline's, so nothing is known of the change.
+        """
+        arms = [self.arm, *([self.baseline] if self.baseline and self.form != "value" else [])]
+        missing = [sorted(part.call for part in arm.cost.uncounted) for arm in arms]
+        parts = {part.name: part.why for arm in arms for part in arm.cost.uncounted}
+        if not parts:
+            return
+        said = "; ".join(f"{name}: {why}" for name, why in list(parts.items())[:3])
+        said += f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
+        if missing[0] != missing[-1]:
+            raise AblationError(
+                f"{self.name}: operations are not known of layers in which variant and baseline "
+                f"differ: {said}. Compare time.ratio or params instead."
+            )
+        warnings.warn(
+            AblationWarning(f"{self.name} leaves out what cannot be counted: {said}."),
+            stacklevel=4,
+        )
 
     def _warn_of_a_tight(self, bound: Bound, compared: Compared) -> None:
         """Warn of a bound nearer to "no change" than the session's seeds can tell from it."""
@@ -363,6 +384,11 @@ class Trained:
         """Parameters of the network; known without training."""
         return self._quantity(measures.PARAMS)
 
+    @property
+    def flops(self) -> Quantity:
+        """Floating point operations of one example's forward pass; known without training."""
+        return self._quantity(measures.FLOPS)
+
     def metric(self, name: str) -> Quantity:
         """Any metric that the recipe compiles, on the test set."""
         return self._quantity(measures.metric(name))
@@ -407,8 +433,7 @@ def _next(number: float, towards: float) -> float:
 
 def _values_of(arm: Arm, measure: Measure, seeds: int) -> str:
     """Return a line with an arm's values, of the seeds looked at; none where nothing is."""
-    exact = [float(arm.params)] if measure is measures.PARAMS else []
-    values = exact or [measure.of(run) for run in arm.known[:seeds]]
+    values = [measure.of(each) for each in ([arm] if measure.exact else arm.known[:seeds])]
     return (
         f"{arm.description}: {', '.join(said(v, measure.unit) for v in values)}" if values else ""
     )

@@ -58,8 +58,8 @@ class Planned:
         fingerprint: The trial's.
         name: The arm and the seed.
         params: Parameters of the network.
-        flops: Floating point operations a training step, in kernels.
-        uncounted: Layers with weights whose operations are not counted.
+        flops: Floating point operations a training step, forward and backward.
+        uncounted: Layers whose operations are not counted, or not wholly.
         cached: Whether its run is in the store.
         seconds: How long it would take to train; 0 where it is cached.
         source: What the time is from: "history" or "probe"; empty where it is cached.
@@ -95,7 +95,6 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
     result = []
     for arm in arms:
         batch_size = arm.experiment.recipe.batch_size
-        forward, uncounted = cost.flops(arm.model)
         trials = [arm.trial(seed) for seed in range(study.seeds[0])]
         cached = [study.is_kept(trial.fingerprint) for trial in trials]
         seconds, source = (0.0, "") if all(cached) else _seconds(study, arm)
@@ -104,8 +103,8 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
                 fingerprint=trial.fingerprint,
                 name=f"{arm.description}, seed {trial.seed}",
                 params=arm.params,
-                flops=cost.of_a_step(forward) * batch_size,
-                uncounted=uncounted,
+                flops=cost.of_a_step(arm.flops) * batch_size,
+                uncounted=arm.cost.unknown,
                 cached=is_cached,
                 seconds=0.0 if is_cached else seconds,
                 source="" if is_cached else source,

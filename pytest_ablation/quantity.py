@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Run
@@ -21,17 +21,19 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a run.
+    """One number of a run, or of a network.
 
     Attributes:
         name: As a test writes it.
         unit: What it counts; fractions are said in percent, their changes in points.
-        of: The run's value.
+        of: The run's value; the arm's, where it is exact.
+        exact: Whether it is known of the network, without training.
     """
 
     name: str
     unit: Unit
-    of: Callable[[Run], float]
+    of: Callable[[Any], float]
+    exact: bool = False
 
 
 def metric(name: str) -> Measure:
@@ -55,7 +57,8 @@ TRAIN_ACCURACY = Measure("training accuracy", "fraction", lambda run: run.metric
 GAP = Measure("gap", "fraction", lambda run: TRAIN_ACCURACY.of(run) - ACCURACY.of(run))
 TIME = Measure("time", "seconds", lambda run: run.seconds_per_step)
 WALL = Measure("wall", "seconds", lambda run: run.wall)
-PARAMS = Measure("params", "count", lambda run: float(run.params))
+PARAMS = Measure("params", "count", lambda arm: float(arm.params), exact=True)
+FLOPS = Measure("flops", "count", lambda arm: float(arm.flops), exact=True)
 
 
 def sampling_noise(runs: Sequence[Run], examples: int) -> float:

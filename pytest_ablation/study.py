@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
@@ -22,6 +22,9 @@ from pytest_ablation.experiment import Dataset, Duet, Experiment, Run, Trial
 from pytest_ablation.profile import Profile
 from pytest_ablation.store import Store
 from pytest_ablation.verdict import Settled
+
+if TYPE_CHECKING:
+    from pytest_ablation.network.cost import Cost
 
 DUET_SECONDS = 10.0
 
@@ -302,6 +305,18 @@ class Arm:
     def params(self) -> int:
         """Parameters of the network."""
         return int(self.model.count_params())
+
+    @cached_property
+    def cost(self) -> Cost:
+        """The network's operations, layer by layer."""
+        from pytest_ablation.network import cost
+
+        return cost.of(self.model, self.experiment.data.x_train.shape[1:])
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations of one example's forward pass."""
+        return self.cost.flops
 
     @property
     def tested(self) -> int:

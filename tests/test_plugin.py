@@ -229,6 +229,63 @@ def test_it(baseline):
     suite.runpytest("--ablation-profile=full", "--ablation-seeds=1").assert_outcomes(passed=1)
 
 
+def test_operations_are_exact_and_take_no_training(suite: pytest.Pytester) -> None:
+    """A gate on operations is a number that anyone can work out, and costs no time."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove("drop*"))
+def test_dropout(variant, baseline):
+    assert baseline.flops == 1_932
+    assert variant.flops == 1_932 - 2 * (16 + 8)
+    assert variant.flops.change == -48
+    assert 0.97 <= variant.flops.ratio < 1
+    assert variant.flops.values == (1_884,)
+
+@pytest.mark.ablation(configure("dense1", units=8))
+def test_too_much(variant):
+    assert variant.flops.ratio >= 0.9
+""",
+    )
+    result = suite.runpytest("-W", "error::pytest_ablation.errors.AblationWarning")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*variant.flops.ratio: 0.5*", "*flops.ratio ≥ 0.90×: violated"])
+    assert not runs(suite)
+
+
+FOREIGN = """
+import tensorflow as tf
+from keras import layers
+from pytest_ablation import replace
+
+class Foreign(layers.Layer):
+    def call(self, x):
+        return tf.nn.relu(x)
+
+@pytest.mark.ablation(replace("drop*", lambda old: Foreign(name=old.name)))
+class TestForeign:
+    def test_alone(self, variant):
+        assert variant.flops == 1_884
+
+    def test_apart(self, variant):
+        assert variant.flops.change <= 0
+"""
+
+
+def test_operations_that_are_not_known_are_said(suite: pytest.Pytester) -> None:
+    """A count that leaves layers out says so, and is no evidence where the arms differ in them."""
+    write(suite, FOREIGN)
+    result = suite.runpytest()
+    result.assert_outcomes(passed=1, failed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*AblationError: variant.flops.change: operations are not known of layers in which "
+            "variant and baseline differ: drop1: Foreign.call is not made of*",
+            "*AblationWarning: variant.flops leaves out what cannot be counted: drop1: Foreign*",
+        ]
+    )
+
+
 UNDECIDED = """
 @pytest.mark.ablation(remove("drop1"))
 def test_doubtful(variant):
@@ -523,8 +580,8 @@ def test_a_plan_lists_the_trials_and_trains_nothing(suite: pytest.Pytester) -> N
     plan.stdout.fnmatch_lines(
         [
             "trial *parameters *FLOP a step *time",
-            "baseline, seed 0 *938 *87.6 k * s",
-            "remove drop[*] (drop1, drop2), seed 1 *938 *87.6 k * s",
+            "baseline, seed 0 *938 *92.7 k * s",
+            "remove drop[*] (drop1, drop2), seed 1 *938 *90.4 k * s",
             "4 trials: 0 cached, 4 to train, about * s.",
             "*takes up to 1 more of each of its arms.",
             "Times are from a few steps taken now*",
