@@ -196,7 +196,7 @@ def test_what_cannot_be_counted_is_named() -> None:
     """A user is told which layers a count leaves out and why; what is known still counts."""
     counted = of_one(lambda: Foreign(name="mine"), 6, 4)
     assert counted.unknown == ("mine",)
-    assert "Foreign.call is not made of Keras operations alone" in counted.uncounted[0].why
+    assert "Foreign is not made of Keras operations alone" in counted.uncounted[0].why
     in_part = of_one(lambda: layers.Dense(2, activation=tf.nn.relu, name="dense"), 6, 4)
     assert in_part.layers == {"dense": 6 * 2 * 9}
     assert in_part.unknown == ("dense",)

@@ -280,7 +280,7 @@ def test_operations_that_are_not_known_are_said(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             "*AblationError: variant.flops.change: operations are not known of layers in which "
-            "variant and baseline differ: drop1: Foreign.call is not made of*",
+            "variant and baseline differ: drop1: Foreign is not made of*",
             "*AblationWarning: variant.flops leaves out what cannot be counted: drop1: Foreign*",
         ]
     )

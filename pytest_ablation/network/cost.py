@@ -280,7 +280,8 @@ def _of_function(function: Any, args: Any, kwargs: Any, path: str) -> Cost:
         graph = keras.Function(inputs, function(*args, **kwargs))
         cost, _ = _of_graph(graph, inputs, "")
     except Exception as error:  # whatever a user's function raises on tensors without values
-        name = getattr(function, "__qualname__", type(function).__name__)
+        owner = getattr(function, "__self__", function)  # of a method, its layer
+        name = owner.__qualname__ if inspect.isroutine(owner) else type(owner).__name__
         why = f"{name} is not made of Keras operations alone ({_raised(error)})"
         return _uncounted(function, args, kwargs, path, why)
     return Cost({path: cost.flops}, tuple(replace(part, name=path) for part in cost.uncounted))
