@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_ablation import difference as differences
 from pytest_ablation import quantity as measures
 from pytest_ablation.claim import Asserted, Compared
+from pytest_ablation.difference import Difference
 from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.experiment import Run
 from pytest_ablation.quantity import Form, Measure, said
@@ -388,6 +390,17 @@ class Trained:
     def flops(self) -> Quantity:
         """Floating point operations of one example's forward pass; known without training."""
         return self._quantity(measures.FLOPS)
+
+    @property
+    def difference(self) -> Difference:
+        """What the ablation changed; known without training.
+
+        Raises:
+            AblationError: Of a baseline.
+        """
+        if self.reference is None:
+            raise AblationError("baseline.difference: only a variant differs from the baseline.")
+        return differences.of(self.arm, self.reference)
 
     def metric(self, name: str) -> Quantity:
         """Any metric that the recipe compiles, on the test set."""

@@ -5,7 +5,6 @@ An entry is plain data, so that a worker process can send it with its test's rep
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Run, Trial
+from pytest_ablation.experiment import Run
 from pytest_ablation.quantity import (
     ACCURACY,
     GAP,
@@ -263,7 +262,7 @@ def entry_of(
         outcome=outcome,
         experiment=arm.experiment.name,
         ablation=arm.description if subject.reference else "",
-        changes=_changes(reference.trial(0), arm.trial(0)),
+        changes=subject.difference.lines if subject.reference else (),
         summary=blueprint.summary(arm.model),
         params=arm.params,
         baseline_params=reference.params,
@@ -273,17 +272,6 @@ def entry_of(
         facts=facts,
         sample=sample,
         classes=arm.experiment.data.classes,
-    )
-
-
-def _changes(baseline: Trial, variant: Trial) -> tuple[str, ...]:
-    from pytest_ablation.network import difference
-
-    recipes = json.loads(baseline.recipe), json.loads(variant.recipe)
-    return (
-        *difference.of(baseline.model, variant.model),
-        *(f"~ recipe: {change}" for change in difference.of_settings(*recipes)),
-        *(["~ data"] if baseline.dataset != variant.dataset else []),
     )
 
 

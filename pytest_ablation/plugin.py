@@ -325,6 +325,8 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
         else:
             report.ablation_plan = {  # type: ignore[attr-defined] # pytest carries it along
                 "trials": [each.as_plain() for each in planned],
+                "ablation": subject.arm.description if of_variant else "",
+                "changes": subject.difference.lines if of_variant else (),
                 "workers": study.executor.workers,
                 "seeds": study.seeds,
             }

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Run
 
-Unit = Literal["fraction", "seconds", "count", "number"]
+Unit = Literal["fraction", "seconds", "count", "operations", "number"]
 Form = Literal["value", "change", "ratio"]
 
 MINUS = "\N{MINUS SIGN}"
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ GAP = Measure("gap", "fraction", lambda run: TRAIN_ACCURACY.of(run) - ACCURACY.o
 TIME = Measure("time", "seconds", lambda run: run.seconds_per_step)
 WALL = Measure("wall", "seconds", lambda run: run.wall)
 PARAMS = Measure("params", "count", lambda arm: float(arm.params), exact=True)
-FLOPS = Measure("flops", "count", lambda arm: float(arm.flops), exact=True)
+FLOPS = Measure("flops", "operations", lambda arm: float(arm.flops), exact=True)
 
 
 def sampling_noise(runs: Sequence[Run], examples: int) -> float:
@@ -97,10 +98,13 @@ def said(value: float, unit: Unit, form: Form = "value") -> str:
         text = f"{1000 * value:.1f} ms" if abs(value) < 1 else f"{value:.1f} s"
     elif unit == "count":
         text = f"{value:,.0f}"
+    elif unit == "operations":
+        size, prefix = next(each for each in PREFIXES if abs(value) >= each[0] or each[0] == 1)
+        text = f"{value / size:.3g} {prefix}FLOP"
     else:
         text = f"{value:.4g}"
     digits = text.removeprefix("-")
-    if not digits.strip("0., %pointsm"):
+    if not digits.strip("0., %pointsmFLOP"):
         return digits  # rounds to nothing, so it has no sign
     sign = MINUS if digits != text else "+" if form == "change" else ""
     return sign + digits

@@ -76,6 +76,7 @@ class Study:
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
+    _ablations: dict[tuple[int, str], Ablation] = field(default_factory=dict)
     _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
@@ -106,9 +107,16 @@ class Study:
         if key not in self._variants:
             baseline = self.baseline(experiment)
             arm = Arm(self, ablation(experiment), ablation.describe(baseline.model))
-            if arm.trial(0).fingerprint == baseline.trial(0).fingerprint:
+            trial = arm.trial(0).fingerprint
+            if trial == baseline.trial(0).fingerprint:
                 raise AblationError(
                     f"{ablation!r}: the variant is the baseline; nothing would change."
+                )
+            first = self._ablations.setdefault((id(experiment), trial), ablation)
+            if first != ablation:
+                raise AblationError(
+                    f"{ablation!r}: the variant is that of {first!r}; one of the two is not what "
+                    "it says."
                 )
             self._variants[key] = experiment, ablation, arm
         return self._variants[key][2]

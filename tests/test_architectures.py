@@ -111,7 +111,7 @@ def _parameters(layer: Any) -> int:
         moving = 2 if isinstance(layer, layers.BatchNormalization) else 0
         return int((learned + moving) * channels)
     if isinstance(layer, layers.Normalization):
-        return 2 * channels + 1
+        return 2 * int(channels) + 1
     assert type(layer).__name__ == "LayerScale", type(layer)
     return int(channels)
 
@@ -119,7 +119,7 @@ def _parameters(layer: Any) -> int:
 def looked_at(function: Callable[[], keras.Model], ablation: Ablation) -> keras.Model | str:
     """Return the edited network without weights, or the error that says why there is none."""
     try:
-        with keras.StatelessScope(initialize_variables=False):
+        with blueprint.without_weights():
             return ablation(blueprint.looked_at(function))
     except AblationError as error:
         return str(error)

@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 from pytest_ablation import AblationError, remove
-from pytest_ablation.network import blueprint, difference
+from pytest_ablation.network import blueprint
 from tests.tiny import net
 
 
@@ -129,19 +129,6 @@ def test_sources_name_what_is_not_kerass_own() -> None:
     """A trial knows the source of the user's layers, so editing one makes another trial."""
     assert list(blueprint.sources(scaled())) == [f"{__name__}:Scale"]
     assert blueprint.sources(net()) == {}
-
-
-def test_the_difference_names_what_went_came_and_changed() -> None:
-    """What an edit did is said a line a layer."""
-    from pytest_ablation import configure, insert
-
-    model = blueprint.fresh(net)
-    edit = remove("drop1") + configure("dense2", units=4) + insert(layers.ReLU(), after="dense1")
-    assert difference.of(blueprint.of(model), blueprint.of(edit(model))) == [
-        "− drop1 (Dropout)",
-        "+ dense1_re_lu (ReLU)",
-        "~ dense2: units 8 → 4",
-    ]
 
 
 def loaded() -> keras.Model:

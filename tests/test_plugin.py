@@ -156,6 +156,57 @@ def test_last(variant):
     )
 
 
+def test_two_ablations_of_one_variant_are_an_error(suite: pytest.Pytester) -> None:
+    """Two findings of one network, under two names, are one too many; the same twice is not."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove("drop1"))
+def test_one(variant):
+    assert variant.params >= 1
+
+@pytest.mark.ablation(remove("drop1"))
+def test_again(variant):
+    assert variant.params >= 1
+
+@pytest.mark.ablation(remove("*op1"))
+def test_other(variant):
+    assert variant.params >= 1
+""",
+    )
+    result = suite.runpytest()
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(['*remove("[*]op1"): the variant is that of remove("drop1"); *'])
+
+
+def test_a_variant_says_how_it_differs(suite: pytest.Pytester) -> None:
+    """What an ablation did is known in the test itself, without training."""
+    write(
+        suite,
+        """
+from dataclasses import replace as with_fields
+from pytest_ablation import feed_with, train_with
+
+def half(data):
+    return with_fields(data, x_train=data.x_train[:150], y_train=data.y_train[:150])
+
+@pytest.mark.ablation(configure("dense2", units=4) + train_with(batch_size=32) + feed_with(half))
+def test_it(variant, baseline):
+    difference = variant.difference
+    assert [change.name for change in difference.layers] == ["dense2", "classes"]
+    assert difference.layers[0].params == (136, 68)
+    assert str(difference).splitlines()[2:] == [
+        "~ recipe: batch_size 16 → 32",
+        "~ data: 300 → 150 training examples",
+    ]
+    with pytest.raises(Exception, match="only a variant differs"):
+        baseline.difference
+""",
+    )
+    suite.runpytest().assert_outcomes(passed=1)
+    assert not runs(suite)
+
+
 def test_a_suite_without_an_experiment_is_told_how_to_write_one(
     pytester: pytest.Pytester,
 ) -> None:
@@ -579,7 +630,7 @@ def test_a_plan_lists_the_trials_and_trains_nothing(suite: pytest.Pytester) -> N
     assert plan.ret == pytest.ExitCode.OK
     plan.stdout.fnmatch_lines(
         [
-            "trial *parameters *FLOP a step *time",
+            "trial *parameters *a step *time",
             "baseline, seed 0 *938 *92.7 k * s",
             "remove drop[*] (drop1, drop2), seed 1 *938 *90.4 k * s",
             "4 trials: 0 cached, 4 to train, about * s.",

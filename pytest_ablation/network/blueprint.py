@@ -9,10 +9,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
+from keras.src.backend.common import global_state  # private: there is no other way to the list
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
@@ -52,13 +54,29 @@ def looked_at(model_function: Callable[[], keras.Model]) -> keras.Model:
     known = _LOOKED_AT.setdefault(model_function, {})
     if policy not in known:
         try:
-            with keras.StatelessScope(initialize_variables=False):
+            with without_weights():
                 known[policy] = fresh(model_function)
         except AblationError:
             raise
         except Exception:
             known[policy] = fresh(model_function)
     return known[policy]
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Have networks built without weights, now and later.
+
+    Keras notes variables that wait for their values, and gives all of them one at the end of the
+    next scope of its own: a hundred variants that were only looked at would fill the memory.
+    """
+    waiting = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
+    before = len(waiting)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        del waiting[before:]
 
 
 _LOOKED_AT: WeakKeyDictionary[Callable[[], keras.Model], dict[str, keras.Model]]

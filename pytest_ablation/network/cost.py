@@ -79,7 +79,7 @@ def of(model: keras.Model, example: Shape | None = None) -> Cost:
     try:
         # Within the scope nothing that a layer assigns stays, as the state of its masks, and no
         # weights are made that the network does without.
-        with keras.StatelessScope(initialize_variables=False):
+        with blueprint.without_weights():
             return _of_model(model, example)
     except Exception as error:  # a layer of the user's own may raise anything when asked for shapes
         why = f"its shapes cannot be followed ({_raised(error)})"

@@ -1,43 +1,188 @@
-"""What an edit changed: layers gone, added and set differently, said a line each."""
+"""What an edit changed in a network: layers gone, added and changed, and what that saves."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+
+from pytest_ablation.network import blueprint
+from pytest_ablation.network.cost import Cost
+from pytest_ablation.quantity import MINUS, said
+
+SIGNS = {"gone": MINUS, "added": "+", "changed": "~"}
 
 
-def of(before: str, after: str) -> list[str]:
-    """Return how one network differs from another, both as `blueprint.of` gives them."""
-    old, new = _layers(before), _layers(after)
-    lines = [f"− {name} ({old[name]['class_name']})" for name in old if name not in new]
-    lines += [f"+ {name} ({new[name]['class_name']})" for name in new if name not in old]
-    for name in old:
-        if name in new and old[name] != new[name]:
-            lines.append(f"~ {name}: {', '.join(_changes(old[name], new[name]))}")
-    return lines
+@dataclass(frozen=True, kw_only=True)
+class LayerChange:
+    """One layer that an edit took away, added or changed.
+
+    Attributes:
+        kind: "gone", "added" or "changed"; a layer with weights whose input alone is another is
+            changed too, where it costs more or less for it.
+        name: The layer's, its networks' before it: "encoder/dense1".
+        layer: Its class; both, where that has changed: "Dropout → GaussianNoise".
+        settings: What is set otherwise, as ``units 8 → 4``.
+        params: Its parameters before and after.
+        flops: Its floating point operations an example, before and after.
+    """
+
+    kind: Literal["gone", "added", "changed"]
+    name: str
+    layer: str
+    settings: tuple[str, ...] = ()
+    params: tuple[int, int] = (0, 0)
+    flops: tuple[int, int] = (0, 0)
+
+    def __str__(self) -> str:
+        params, flops = (after - before for before, after in (self.params, self.flops))
+        parts = [
+            *self.settings,
+            *([f"{said(params, 'count', 'change')} parameters"] if params else []),
+            *([said(flops, "operations", "change")] if flops else []),
+        ]
+        is_known = self.kind == "changed" and "→" not in self.layer
+        name = self.name if is_known else f"{self.name} ({self.layer})"
+        return f"{SIGNS[self.kind]} {name}{': ' if parts else ''}{', '.join(parts)}"
 
 
-def of_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def of(
+    before: keras.Model, after: keras.Model, costs: tuple[Cost, Cost]
+) -> tuple[LayerChange, ...]:
+    """Return how one network differs from another, a change a layer.
+
+    Args:
+        before: The baseline's network.
+        after: The variant's.
+        costs: What they cost to compute.
+    """
+    old, new = (dict(_layers(json.loads(blueprint.of(model)))) for model in (before, after))
+    params = _params(before), _params(after)
+    changes = []
+    for name in dict.fromkeys([*old, *new]):
+        size = (params[0].get(name, 0), params[1].get(name, 0))
+        flops = (costs[0].layers.get(name, 0), costs[1].layers.get(name, 0))
+        if name not in new:
+            change = _change("gone", name, old[name], size, flops)
+        elif name not in old:
+            change = _change("added", name, new[name], size, flops)
+        else:
+            settings = _settings(old[name], new[name])
+            kinds = [each["class_name"] for each in (old[name], new[name])]
+            costs_other = size[0] != size[1] or (size[0] > 0 and flops[0] != flops[1])
+            if not settings and kinds[0] == kinds[1] and not costs_other:
+                continue
+            kind = " → ".join(dict.fromkeys(kinds))
+            change = LayerChange(
+                kind="changed", name=name, layer=kind, settings=settings, params=size, flops=flops
+            )
+        changes.append(change)
+    order = {"gone": 0, "added": 1, "changed": 2}
+    return tuple(sorted(changes, key=lambda change: order[change.kind])) or _rewired(old, new)
+
+
+def of_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """Return which settings differ, as ``batch_size 64 → 128``."""
     names = dict.fromkeys([*before, *after])
-    return [
+    return tuple(
         f"{name} {_short(before.get(name))} → {_short(after.get(name))}"
         for name in names
         if before.get(name) != after.get(name)
-    ]
+    )
 
 
-def _layers(network: str) -> dict[str, dict[str, Any]]:
-    layers = json.loads(network)["config"]["layers"]
-    return {layer["config"]["name"]: layer for layer in layers}
+def _change(
+    kind: Literal["gone", "added"],
+    name: str,
+    config: Mapping[str, Any],
+    params: tuple[int, int],
+    flops: tuple[int, int],
+) -> LayerChange:
+    return LayerChange(kind=kind, name=name, layer=config["class_name"], params=params, flops=flops)
 
 
-def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    kind = [f"{old['class_name']} → {new['class_name']}"]
-    return [
-        *(kind if old["class_name"] != new["class_name"] else []),
+def _layers(network: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the layers of a configuration by name, those of networks within it too."""
+    for layer in network["config"]["layers"]:
+        name = path + layer["config"]["name"]
+        if _is_network(layer):
+            yield from _layers(layer, f"{name}/")
+        else:
+            yield name, layer
+
+
+def _is_network(layer: Mapping[str, Any]) -> bool:
+    return isinstance(layer["config"].get("layers"), list)
+
+
+def _params(model: keras.Model, path: str = "") -> dict[str, int]:
+    result: dict[str, int] = {}
+    for layer in model.layers:
+        name = path + layer.name
+        if isinstance(layer, keras.Model) and hasattr(layer, "layers") and layer.layers:
+            result |= _params(layer, f"{name}/")
+        else:
+            result[name] = layer.count_params() if layer.built else 0
+    return result
+
+
+# ------------------------------------------------------------------------------------- settings
+
+
+def _settings(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a layer is set to, called with and enters it, where that is another now."""
+    if old["class_name"] != new["class_name"]:
+        return ()
+    calls = [each.get("inbound_nodes", []) for each in (old, new)]
+    entering = [[len(_taken(call)) for call in each] for each in calls]
+    return (
         *of_settings(old["config"], new["config"]),
-    ]
+        *of_settings(*map(_arguments, calls)),
+        *(_inputs(old, new) if entering[0] != entering[1] else ()),
+    )
+
+
+def _arguments(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a layer is called with besides tensors."""
+    return {
+        key: value for call in calls for key, value in call["kwargs"].items() if not _taken(value)
+    }
+
+
+def _taken(value: Any) -> list[str]:
+    """Return the names of the layers whose tensors stand in a configuration."""
+    if isinstance(value, list):
+        return [name for each in value for name in _taken(each)]
+    if not isinstance(value, dict):
+        return []
+    if value.get("class_name") == "__keras_tensor__":
+        return [str(value["config"]["keras_history"][0])]
+    return [name for each in value.values() for name in _taken(each)]
+
+
+def _inputs(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
+    before, after = (", ".join(_taken(each.get("inbound_nodes", []))) for each in (old, new))
+    return (f"takes {before} → {after}",)
+
+
+def _rewired(old: dict[str, Any], new: dict[str, Any]) -> tuple[LayerChange, ...]:
+    """Return the layers that take other tensors, where nothing else tells two networks apart."""
+    return tuple(
+        LayerChange(
+            kind="changed",
+            name=name,
+            layer=new[name]["class_name"],
+            settings=_inputs(old[name], new[name]),
+        )
+        for name in new
+        if _taken(old[name].get("inbound_nodes", [])) != _taken(new[name].get("inbound_nodes", []))
+    )
+
+
+# ---------------------------------------------------------------------------------------- words
 
 
 def _short(value: Any) -> str:

@@ -11,6 +11,7 @@ import keras
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.network.adapter import adapters
+from pytest_ablation.network.blueprint import without_weights
 from pytest_ablation.network.layer import copied, first_line, said_shape, said_shapes
 
 Layer: TypeAlias = keras.layers.Layer
@@ -382,7 +383,7 @@ def _fitted(
 def _advice(graph: Graph) -> str:
     """Return what a user could write instead of an edit that cannot be built."""
     try:
-        with keras.StatelessScope(initialize_variables=False):
+        with without_weights():
             _, fitted = _fitted(graph, lambda bridge: True)
     except _MisfitError:
         return "Write the network that you mean as a function: use(that_function)."

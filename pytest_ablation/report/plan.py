@@ -7,9 +7,8 @@ from io import StringIO
 from typing import Any
 
 from pytest_ablation.plan import Planned
+from pytest_ablation.quantity import said
 from pytest_ablation.report.progress import duration
-
-PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
@@ -32,15 +31,25 @@ def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
         return "No test needs a training, as far as their code shows."
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     grid.add_column("trial", overflow="fold")
-    for head in ("parameters", "FLOP a step", "time"):
+    for head in ("parameters", "a step", "time"):
         grid.add_column(head, justify="right", no_wrap=True)
     for trial in trials.values():
         time = "cached" if trial.cached else duration(trial.seconds)
-        grid.add_row(trial.name, f"{trial.params:,}", _flops(trial), time)
+        grid.add_row(trial.name, f"{trial.params:,}", said(trial.flops, "operations"), time)
     text = StringIO()
     Console(file=text, width=width, highlight=False, legacy_windows=False).print(grid)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    return "\n".join([*lines, "", *_sums(list(trials.values()), plans[0])])
+    return "\n".join([*lines, *_changes(plans), "", *_sums(list(trials.values()), plans[0])])
+
+
+def _changes(plans: Sequence[Mapping[str, Any]], most: int = 6) -> list[str]:
+    """Return what each ablation changes, a line a layer or setting."""
+    lines = []
+    for ablation, changes in {p["ablation"]: p["changes"] for p in plans if p["ablation"]}.items():
+        lines += ["", ablation, *(f"  {change}" for change in changes[:most])]
+        if len(changes) > most:
+            lines.append(f"  … and {len(changes) - most} more")
+    return lines
 
 
 def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
@@ -65,10 +74,3 @@ def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
     if uncounted := sorted({name for trial in trials for name in trial.uncounted}):
         lines.append(f"Operations of these layers are not counted: {', '.join(uncounted)}.")
     return lines
-
-
-def _flops(trial: Planned) -> str:
-    for size, prefix in PREFIXES:
-        if trial.flops >= size:
-            return f"{trial.flops / size:.3g} {prefix}"
-    return str(trial.flops)

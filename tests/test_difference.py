@@ -1,0 +1,74 @@
+"""What an ablation changed: a line a layer, a setting, and what of the data is other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import pytest
+from keras import layers
+
+from pytest_ablation import Ablation, configure, cut, insert, remove, replace, shortcut
+from pytest_ablation.network import blueprint, cost, difference
+from tests.test_surgery import attention, gated, nested, residual
+from tests.tiny import net
+
+
+def changes(function: Callable[[], keras.Model], ablation: Ablation) -> list[str]:
+    """Return a line a layer that the ablation changed."""
+    model = blueprint.fresh(function)
+    edited = ablation(model)
+    return [*map(str, difference.of(model, edited, (cost.of(model), cost.of(edited))))]
+
+
+def test_layers_that_went_came_and_changed_are_named() -> None:
+    """Each line says what happened to a layer, and what that adds to or takes from the costs."""
+    edit = remove("drop1") + configure("dense2", units=4) + insert(layers.ReLU(), after="dense1")
+    assert changes(net, edit) == [
+        "− drop1 (Dropout): −32 FLOP",
+        "+ dense1_re_lu (ReLU): +16 FLOP",
+        "~ dense2: units 8 → 4, −68 parameters, −136 FLOP",
+        "~ classes: −8 parameters, −16 FLOP",
+    ]
+
+
+def test_another_kind_of_layer_is_named_with_both() -> None:
+    """A layer that was replaced keeps its name and says what it was and is."""
+    lines = changes(net, replace("drop1", layers.GaussianNoise(0.1)))
+    assert lines[0].startswith("~ drop1 (Dropout → GaussianNoise)")
+
+
+def test_what_enters_a_merge_is_named_where_it_changed() -> None:
+    """A cut branch shows, with the layers that only it needed."""
+    lines = changes(gated, cut("arm3", into="arms", repair=True))
+    assert [line.partition(":")[0] for line in lines] == [
+        "− arm3 (Conv2D)",
+        "+ arms_projection (Conv2D)",
+        "~ arms",
+    ]
+    assert "takes arm1, arm3, arm5 → arm1, arm5" in lines[2]
+    assert [line.partition(" (")[0] for line in changes(residual, cut(shortcut, into="*add"))] == [
+        "− block1_add",
+        "− block2_skip",
+        "− block2_add",
+    ]
+
+
+def test_what_a_layer_is_called_with_is_named() -> None:
+    """A causal mask that went is no setting of the layer, and shows like one."""
+    lines = changes(attention, configure("attend", use_causal_mask=False))
+    assert lines == ["~ attend: use_causal_mask True → False"]
+
+
+def test_layers_of_nested_networks_are_named_by_their_path() -> None:
+    """Two layers of one name in two networks are told apart."""
+    lines = changes(nested, remove("encoder/dense1"))
+    assert lines[0].startswith("− encoder/dense1 (Dense): −35 parameters")
+    assert lines[1].startswith("~ encoder/dense2: +4 parameters")
+
+
+@pytest.mark.parametrize("function", [net, residual, gated, nested, attention])
+def test_a_network_does_not_differ_from_itself(function: Callable[[], keras.Model]) -> None:
+    """Nothing is said of what stayed."""
+    model = blueprint.fresh(function)
+    assert difference.of(model, model, (cost.of(model), cost.of(model))) == ()
