@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from statistics import median, stdev
@@ -49,6 +50,7 @@ class Quantity:
         arm: Of which arm.
         baseline: What a change or a ratio is relative to; None in the baseline itself.
         asserted: The comparisons of the test it is compared in.
+        parts: Gives the two arms that the variant's ablation is the sum of; none of a single one.
         form: How it is compared.
         made: The comparisons of this very object.
     """
@@ -57,6 +59,7 @@ class Quantity:
     arm: Arm
     baseline: Arm | None
     asserted: Asserted
+    parts: Callable[[], tuple[Arm, ...]] = tuple
     form: Form = "value"
     made: list[Compared] = field(default_factory=list, init=False)
 
@@ -95,6 +98,25 @@ class Quantity:
         """The variant's value over the baseline's, of quantities above zero."""
         return self._as("ratio")
 
+    @property
+    def interaction(self) -> Quantity:
+        """What two ablations added up do beyond what each does alone: zero where they add up.
+
+        Of a + b it is the change under a + b, less that under a, less that under b; so of an
+        accuracy it is below zero where the two are worse together than apart.
+        """
+        if self.measure is measures.TIME:
+            raise AblationError(
+                f"{self.name}.interaction: steps are timed in turn of two networks, not of four. "
+                "Compare flops.interaction, or time.ratio of each."
+            )
+        if len(self.parts()) < 2:
+            raise AblationError(
+                f"{self.name}.interaction: only a sum of two ablations has one, as remove(a) + "
+                "remove(b), or what all_pairs(a, b) gives."
+            )
+        return self._as("interaction")
+
     def __ge__(self, number: float) -> bool:
         return self._within(at_least=number)
 
@@ -130,7 +152,7 @@ class Quantity:
     def explained(self) -> list[str]:
         """Return what the comparison that failed rests on, for its assertion."""
         compared = self.made[-1]
-        arms = [self.arm, *([self.baseline] if self.baseline and self.form != "value" else [])]
+        arms = [arm for side in self._sides for arm in side]
         lines = [_values_of(arm, self.measure, compared.seeds) for arm in arms]
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
@@ -147,6 +169,15 @@ class Quantity:
     @property
     def _is_timed_in_turn(self) -> bool:
         return self.form == "ratio" and self.measure is measures.TIME
+
+    @property
+    def _sides(self) -> tuple[tuple[Arm, ...], ...]:
+        """The arms whose values count, and those from which they are counted."""
+        if self.baseline is None or self.form == "value":
+            return ((self.arm,),)
+        if self.form == "interaction":
+            return (self.arm, self.baseline), self.parts()
+        return (self.arm,), (self.baseline,)
 
     def _as(self, form: Form) -> Quantity:
         if self.baseline is None or self.form != "value":
@@ -181,6 +212,9 @@ class Quantity:
             )
         return math.log(value)
 
+    def _sum(self, arms: tuple[Arm, ...], seed: int) -> float:
+        return sum(self._scaled(arm, seed) for arm in arms)
+
     def _point(self, scaled: float) -> float:
         return math.exp(scaled) if self.form == "ratio" else scaled
 
@@ -191,24 +225,24 @@ class Quantity:
 
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
         study = self.arm.study
-        reference = self.baseline if self.form != "value" else None
+        sides = self._sides
         if self.measure.exact:
-            change = self._scaled(self.arm, 0) - (self._scaled(reference, 0) if reference else 0.0)
+            change = self._sum(sides[0], 0) - (self._sum(sides[1], 0) if len(sides) > 1 else 0.0)
             outcome: Outcome = "holds" if bound.allows(change) else "violated"
             return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
-        if reference and self._is_timed_in_turn:
-            return self._timed(reference, bound, comparisons)
+        if self.baseline and self._is_timed_in_turn:
+            return self._timed(self.baseline, bound, comparisons)
 
-        arms = [arm for arm in (self.arm, reference) if arm]
+        arms = [arm for side in sides for arm in side]
         study.queue(*arms, seeds=seeds[0])
 
         def value(seed: int) -> float:
-            study.queue(*arms, seeds=seed + 1)  # where there are workers, both train at a time
-            return self._scaled(self.arm, seed)
+            study.queue(*arms, seeds=seed + 1)  # where there are workers, all train at a time
+            return self._sum(sides[0], seed)
 
         return decide(
             value,
-            (lambda seed: self._scaled(reference, seed)) if reference else None,
+            (lambda seed: self._sum(sides[1], seed)) if len(sides) > 1 else None,
             bound,
             seeds=seeds,
             alpha=study.alpha,
@@ -221,12 +255,13 @@ class Quantity:
         if self.measure not in (measures.ACCURACY, measures.GAP):
             return 0.0
         squares = []
-        for arm in filter(None, (self.arm, self.baseline if self.form != "value" else None)):
+        sides = self._sides
+        for arm in (arm for side in sides for arm in side):
             runs = [arm.run(seed) for seed in range(seeds)]
             noise = measures.sampling_noise(runs, arm.tested)
             scale = abs(self._of(arm, 0)) if self.form == "ratio" else 1.0
             squares.append((noise / scale) ** 2 if scale else 0.0)
-        return math.sqrt(sum(squares) / len(squares))
+        return math.sqrt(sum(squares) / len(sides))
 
     def _timed(self, reference: Arm, bound: Bound, comparisons: int) -> Verdict:
         """Decide on the ratio of seconds a step, from steps in turn on this host."""
@@ -290,14 +325,14 @@ class Quantity:
         Raises:
             AblationError: They are others than the baseline's, so nothing is known of the change.
         """
-        arms = [self.arm, *([self.baseline] if self.baseline and self.form != "value" else [])]
+        arms = [arm for side in self._sides for arm in side]
         missing = [sorted(part.call for part in arm.cost.uncounted) for arm in arms]
         parts = {part.name: part.why for arm in arms for part in arm.cost.uncounted}
         if not parts:
             return
         said = "; ".join(f"{name}: {why}" for name, why in list(parts.items())[:3])
         said += f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
-        if missing[0] != missing[-1]:
+        if any(each != missing[0] for each in missing):
             raise AblationError(
                 f"{self.name}: operations are not known of layers in which variant and baseline "
                 f"differ: {said}. Compare time.ratio or params instead."
@@ -310,7 +345,7 @@ class Quantity:
     def _warn_of_a_tight(self, bound: Bound, compared: Compared) -> None:
         """Warn of a bound nearer to "no change" than the session's seeds can tell from it."""
         study = self.arm.study
-        if self.form == "value" or self.baseline is None or compared.seeds < 2:
+        if self.form not in ("change", "ratio") or not self.baseline or compared.seeds < 2:
             return
         if compared.outcome != "undecided" and not bound.allows(0.0):
             return
@@ -350,11 +385,13 @@ class Trained:
         arm: What is trained.
         reference: The baseline's arm, where this is a variant.
         asserted: The comparisons of the test.
+        parts: Gives the two arms that the variant's ablation is the sum of; none of a single one.
     """
 
     arm: Arm
     reference: Arm | None = None
     asserted: Asserted = field(default_factory=Asserted)
+    parts: Callable[[], tuple[Arm, ...]] = tuple
 
     @property
     def accuracy(self) -> Quantity:
@@ -431,7 +468,7 @@ class Trained:
         return f"<{self.arm.description}>"
 
     def _quantity(self, measure: Measure) -> Quantity:
-        return Quantity(measure, self.arm, self.reference, self.asserted)
+        return Quantity(measure, self.arm, self.reference, self.asserted, self.parts)
 
 
 def _looked_at(arm: Arm, asserted: Asserted) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_ablation.claim import Asserted
     from pytest_ablation.comparison import Trained
     from pytest_ablation.findings import Entry
-    from pytest_ablation.study import Study
+    from pytest_ablation.study import Arm, Study
 
 STUDY = pytest.StashKey["Study"]()
 DATA = pytest.StashKey[Dataset]()
@@ -177,8 +177,17 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
         _checked(experiment)
         study = _study(request.session)
         _look_ahead(request, experiment, study)
-        arm = study.variant(experiment, suite.ablation(request.node))
-        trained = Trained(arm, study.baseline(experiment), _asserted(request.node))
+        ablation = suite.ablation(request.node)
+
+        def parts() -> tuple[Arm, ...]:
+            return tuple(study.variant(experiment, part) for part in ablation.parts)
+
+        trained = Trained(
+            study.variant(experiment, ablation),
+            study.baseline(experiment),
+            _asserted(request.node),
+            parts,
+        )
     request.node.stash[TRAINED] = trained
     return trained
 

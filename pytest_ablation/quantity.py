@@ -14,7 +14,7 @@ from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Run
 
 Unit = Literal["fraction", "seconds", "count", "operations", "number"]
-Form = Literal["value", "change", "ratio"]
+Form = Literal["value", "change", "ratio", "interaction"]
 
 MINUS = "\N{MINUS SIGN}"
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
@@ -86,6 +86,7 @@ def sampling_noise(runs: Sequence[Run], examples: int) -> float:
 
 def said(value: float, unit: Unit, form: Form = "value") -> str:
     """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``."""
+    is_change = form in ("change", "interaction")
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -93,7 +94,7 @@ def said(value: float, unit: Unit, form: Form = "value") -> str:
     if form == "ratio":
         return f"{value:.2f}×"
     if unit == "fraction":
-        text = f"{100 * value:.1f} {'points' if form == 'change' else '%'}"
+        text = f"{100 * value:.1f} {'points' if is_change else '%'}"
     elif unit == "seconds":
         text = f"{1000 * value:.1f} ms" if abs(value) < 1 else f"{value:.1f} s"
     elif unit == "count":
@@ -106,5 +107,5 @@ def said(value: float, unit: Unit, form: Form = "value") -> str:
     digits = text.removeprefix("-")
     if not digits.strip("0., %pointsmFLOP"):
         return digits  # rounds to nothing, so it has no sign
-    sign = MINUS if digits != text else "+" if form == "change" else ""
+    sign = MINUS if digits != text else "+" if is_change else ""
     return sign + digits

@@ -13,7 +13,7 @@ from pytest_ablation.errors import AblationError
 
 # A test whose code names one of these will need trainings; what it calls may need more.
 TRAINED = {"accuracy", "loss", "gap", "wall", "metric", "history", "runs"}
-RELATIVE = {"change", "ratio", "interval"}
+RELATIVE = {"change", "ratio", "interaction", "interval"}
 
 
 def is_of_an_arm(item: pytest.Item) -> bool:

@@ -348,6 +348,38 @@ def test_exact(baseline):
 """
 
 
+def test_two_ablations_interact(suite: pytest.Pytester) -> None:
+    """Whether two are worse together than apart is one comparison, of four arms."""
+    write(
+        suite,
+        """
+@pytest.mark.parametrize(
+    "variant",
+    all_pairs(configure("dense1", units=8), remove("drop1"), configure("dense2", units=4)),
+    indirect=True,
+)
+def test_pair(variant):
+    assert -0.5 <= variant.accuracy.interaction <= 0.5
+    assert variant.params.interaction <= 1_000
+
+@pytest.mark.parametrize("variant", one_at_a_time(remove("drop1"), remove("drop2")), indirect=True)
+def test_single(variant):
+    with pytest.raises(Exception, match="only a sum of two ablations has one"):
+        variant.accuracy.interaction
+
+@pytest.mark.ablation(configure("dense1", units=8) + configure("dense2", units=4))
+def test_params(variant):
+    both, first, second = 392 + 36 + 10, 392 + 72 + 18, 862
+    assert variant.params.interaction == both + 938 - first - second
+    with pytest.raises(Exception, match="timed in turn of two networks"):
+        variant.time.interaction
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2:3", "-v", "-rA")
+    result.stdout.fnmatch_lines(["*test_pair[[]set-units=8-in-dense1-remove-drop1] PASSED*"])
+    result.assert_outcomes(passed=6)
+
+
 def test_undecided_is_a_status_of_its_own(suite: pytest.Pytester) -> None:
     """No evidence is neither pass nor fail: a U, a count, a reason, and exit with 0."""
     write(suite, UNDECIDED)
@@ -631,8 +663,8 @@ def test_a_plan_lists_the_trials_and_trains_nothing(suite: pytest.Pytester) -> N
     plan.stdout.fnmatch_lines(
         [
             "trial *parameters *a step *time",
-            "baseline, seed 0 *938 *92.7 k * s",
-            "remove drop[*] (drop1, drop2), seed 1 *938 *90.4 k * s",
+            "baseline, seed 0 *938 *92.7 kFLOP * s",
+            "remove drop[*] (drop1, drop2), seed 1 *938 *90.4 kFLOP * s",
             "4 trials: 0 cached, 4 to train, about * s.",
             "*takes up to 1 more of each of its arms.",
             "Times are from a few steps taken now*",
