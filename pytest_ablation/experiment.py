@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pytest_ablation import arrays
+from pytest_ablation.arrays import Arrays
 from pytest_ablation.errors import AblationError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
 KERAS_TRAINER = "pytest_ablation.training.fit:train"
 
@@ -26,43 +30,62 @@ KERAS_TRAINER = "pytest_ablation.training.fit:train"
 class Dataset:
     """Labelled examples, split into training and test.
 
+    Examples and labels are one array each or, for a network of several inputs or outputs, a dict
+    of arrays by name or a tuple of arrays in order.
+
     Attributes:
         name: What to call the data, as in "CIFAR-10".
         x_train: Training examples, shape (n, ...). uint8 images reach the model as float32 in 0…1.
-        y_train: Training labels, shape (n,) for classes.
+        y_train: Training labels, shape (n,) for classes, (n, ...) for any other task.
         x_test: Test examples, shape (m, ...).
-        y_test: Test labels, shape (m,) for classes.
+        y_test: Test labels, shape (m,) for classes, (m, ...) for any other task.
         classes: Names of the classes, in the order of their labels.
         source: Where the data came from, for the report.
         stand_in: Why these are not the images asked for; empty where they are.
 
     Raises:
-        DataError: Examples and labels differ in number, or a split is empty.
+        DataError: Examples and labels differ in number, a split is empty, or something is no array.
     """
 
     name: str
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_train: Any
+    y_train: Any
+    x_test: Any
+    y_test: Any
     classes: tuple[str, ...] = ()
     source: str = ""
     stand_in: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            given = arrays.checked(getattr(self, name), f"{self.name}: {name}")
+            object.__setattr__(self, name, given)
         for split, x, y in (
             ("training", self.x_train, self.y_train),
             ("test", self.x_test, self.y_test),
         ):
-            if len(x) != len(y):
-                raise DataError(f"{self.name}: {len(x):,} {split} examples, but {len(y):,} labels.")
-            if len(x) == 0:
-                raise DataError(f"{self.name}: no {split} examples.")
+            self._check(split, x, y)
+
+    def _check(self, split: str, x: Arrays, y: Arrays) -> None:
+        for things, tree in (("examples", x), ("labels", y)):
+            counts = [len(array) for array in arrays.each(tree)]
+            if len(set(counts)) > 1:
+                raise DataError(
+                    f"{self.name}: the arrays of {split} {things} differ in length: "
+                    f"{', '.join(f'{count:,}' for count in counts)}."
+                )
+            if not counts or not counts[0]:
+                raise DataError(f"{self.name}: no {split} {things}.")
+        if arrays.count(x) != arrays.count(y):
+            raise DataError(
+                f"{self.name}: {arrays.count(x):,} {split} examples, but {arrays.count(y):,} "
+                "labels."
+            )
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the content: shapes, dtypes and values of the four arrays."""
-        return digest_arrays(self.x_train, self.y_train, self.x_test, self.y_test)
+        """SHA-256 of the content: shapes, dtypes and values of the arrays, and their names."""
+        return arrays.digest(self.x_train, self.y_train, self.x_test, self.y_test)
 
     def known_as(self, fingerprint: str) -> Self:
         """Return this data with a fingerprint that was computed before; a changed copy has none."""
@@ -70,15 +93,12 @@ class Dataset:
         return self
 
 
-def digest_arrays(*arrays: np.ndarray) -> str:
-    """Return the SHA-256 of the arrays' dtypes, shapes and values, as hexadecimal digits."""
-    import numpy as np
-
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(f"{array.dtype.str}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()
+# Losses of a number told, which is right or wrong in no case.
+REGRESSIONS = (
+    *("mse", "mean_squared_error", "mae", "mean_absolute_error"),
+    *("mape", "mean_absolute_percentage_error", "msle", "mean_squared_logarithmic_error"),
+    *("huber", "log_cosh", "logcosh", "poisson", "cosine_similarity"),
+)
 
 
 @dataclass(frozen=True)
@@ -87,16 +107,29 @@ class Recipe:
 
     Attributes:
         optimizer: A Keras optimizer, or its name.
-        loss: A Keras loss, a loss function, or its name.
+        loss: A Keras loss, a loss function, or its name; of several outputs, a dict or a list.
         batch_size: Examples a step.
         epochs: How many epochs.
         steps_per_epoch: Steps an epoch; None for one pass over the training examples. The order of
             the examples runs on across epochs, so every epoch has all its steps.
-        metrics: What else to measure; names, Keras metrics or functions.
+        metrics: What else to measure; names, Keras metrics or functions; of several outputs, a dict
+            or a list of those. None for accuracy, where the loss is not of a number told, as "mse".
         precision: The Keras dtype policy the model is built under, as "mixed_bfloat16".
+        learning_rate: A number, a Keras schedule, or a function of the training's steps in all that
+            returns one; None for the optimizer's own. What a schedule has in steps gets shorter
+            with the training, in the quick profile.
+        weight_decay: Of the optimizer; None for its own.
+        label_smoothing: Share of a label given to all classes alike, in training alone: the loss
+            that is measured is that of the labels as they are. For a crossentropy.
+        augmentation: Keras layers that change the training examples of a step, as the network would
+            see them: images of bytes in 0…1. The seed and the step decide their random numbers.
+        callbacks: Functions that return a Keras callback or a list of them, as
+            ``functools.partial(EarlyStopping, patience=3)``. Their state is their own, so such a
+            training starts anew where it was killed.
+        loss_weights: Of several outputs, a dict or a list.
 
     Raises:
-        AblationError: A number below one.
+        AblationError: A setting that cannot be.
     """
 
     optimizer: Any
@@ -104,8 +137,14 @@ class Recipe:
     batch_size: int = 32
     epochs: int = 1
     steps_per_epoch: int | None = None
-    metrics: tuple[Any, ...] = ("accuracy",)
+    metrics: Any = None
     precision: str = "float32"
+    learning_rate: Any = None
+    weight_decay: float | None = None
+    label_smoothing: float = 0.0
+    augmentation: Any = ()
+    callbacks: Any = ()
+    loss_weights: Any = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "steps_per_epoch"):
@@ -116,7 +155,49 @@ class Recipe:
                 raise AblationError(
                     f"Recipe({name}={value!r}): {name} is a whole number of at least 1."
                 )
-        object.__setattr__(self, "metrics", tuple(self.metrics))
+        for name, least, most in (
+            ("learning_rate", 0.0, math.inf),
+            ("weight_decay", 0.0, math.inf),
+            ("label_smoothing", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            is_other = value is None or (name == "learning_rate" and callable(value))
+            if not is_other and not (isinstance(value, Real) and least <= float(value) < most):
+                limit = "" if most == math.inf else f" and less than {most:g}"
+                raise AblationError(
+                    f"Recipe({name}={value!r}): {name} is a number of at least {least:g}{limit}."
+                )
+        for name in ("augmentation", "callbacks"):
+            object.__setattr__(self, name, _as_tuple(getattr(self, name)))
+            self._check_each(name)
+        metrics = self._usual_metrics if self.metrics is None else self.metrics
+        if isinstance(metrics, str):
+            metrics = (metrics,)
+        object.__setattr__(
+            self, "metrics", metrics if isinstance(metrics, Mapping) else tuple(metrics)
+        )
+
+    @property
+    def _usual_metrics(self) -> tuple[str, ...]:
+        if isinstance(self.loss, Mapping | list | tuple):
+            return ()
+        name = getattr(self.loss, "name", None) or getattr(self.loss, "__name__", None) or self.loss
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower()
+        return () if words in REGRESSIONS else ("accuracy",)
+
+    def _check_each(self, name: str) -> None:
+        for each in getattr(self, name):
+            kind = type(each).__name__
+            if name == "callbacks" and hasattr(each, "set_model") and not isinstance(each, type):
+                raise AblationError(
+                    f"Recipe(callbacks={kind} …): pass what makes the callback, not the callback: "
+                    f"each training has its own. Write functools.partial({kind}, setting=…)."
+                )
+            if not callable(each):
+                layers = "Keras layers, as keras.layers.RandomFlip()"
+                makers = "functions that return a Keras callback"
+                wanted = layers if name == "augmentation" else makers
+                raise AblationError(f"Recipe({name}={each!r}): give {wanted}.")
 
     def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """Return this recipe with some settings changed.
@@ -291,6 +372,15 @@ class Watcher:
     def __call__(self, progress: Progress) -> None:
         """Tell where the training is."""
         self.tell(progress)
+
+
+def _as_tuple(given: Any) -> tuple[Any, ...]:
+    """Return one thing, several, or a Keras layer's own layers as a tuple."""
+    if given is None:
+        return ()
+    if hasattr(given, "layers"):
+        return tuple(given.layers)
+    return tuple(given) if isinstance(given, list | tuple) else (given,)
 
 
 def canonical_json(value: Any) -> str:

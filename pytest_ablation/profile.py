@@ -31,14 +31,23 @@ class Profile:
     decides_nothing: bool = False
 
     def recipe(self, recipe: Recipe, examples: int) -> Recipe:
-        """Return the recipe at this length; `examples` are those of the whole training set."""
+        """Return the recipe at this length; `examples` are those of the whole training set.
+
+        A learning rate's schedule gets shorter with the training, and so keeps its shape.
+        """
         epochs = max(1, round(recipe.epochs * self.share))
         steps = recipe.steps_per_epoch or max(1, examples // recipe.batch_size)
-        return replace(
+        shorter = replace(
             recipe,
             epochs=min(epochs, self.most_epochs or epochs),
             steps_per_epoch=min(steps, self.most_steps or steps),
         )
+        share = shorter.epochs * min(steps, self.most_steps or steps) / (recipe.epochs * steps)
+        if share == 1.0:
+            return shorter
+        from pytest_ablation.training import recipe as recipes
+
+        return recipes.shortened(shorter, share)
 
 
 PROFILES = {

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_ablation import arrays
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
@@ -306,7 +307,8 @@ class Arm:
         with _precision(self.experiment.recipe.precision):
             model = blueprint.looked_at(self.experiment.model)
         if not model.built:
-            model.build((None, *self.experiment.data.x_train.shape[1:]))
+            x = self.experiment.data.x_train
+            model.build(arrays.mapped(lambda array: (None, *array.shape[1:]), x))
         return model
 
     @property
@@ -329,7 +331,7 @@ class Arm:
     @property
     def tested(self) -> int:
         """Test examples at the profile's size."""
-        return len(self.study.reduced(self.experiment.data).y_test)
+        return arrays.count(self.study.reduced(self.experiment.data).y_test)
 
     @cached_property
     def _plain(self) -> Trial:
@@ -339,7 +341,8 @@ class Arm:
         from pytest_ablation.training import recipe as recipes
 
         experiment = self.experiment
-        recipe = self.study.profile.recipe(experiment.recipe, len(experiment.data.x_train))
+        recipe = self.study.profile.recipe(experiment.recipe, arrays.count(experiment.data.x_train))
+        recipes.check(recipe, experiment.data)
         backend = keras.backend.backend()
         return Trial(
             model=blueprint.of(self.model),

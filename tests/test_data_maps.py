@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_ablation import arrays
 from pytest_ablation.data import maps
 from pytest_ablation.errors import DataError
 from pytest_ablation.experiment import Dataset
@@ -79,6 +80,19 @@ def test_what_is_kept_is_what_was_made(tmp_path: Path) -> None:
 
     assert_same(first, dataset())
     assert_same(later, dataset())
+
+
+def test_several_inputs_and_outputs_are_kept(tmp_path: Path) -> None:
+    """Data of several arrays comes back with its names, its order and its fingerprint."""
+    x, y = dataset().x_train, dataset().y_train
+    several, labels = {"image": x, "more": (y, y + 1)}, (y, {"of/any name": x})
+    made = Dataset(name="several", x_train=several, y_train=labels, x_test=several, y_test=labels)
+    opened = maps.opened(maps.shared(tmp_path, made))
+
+    assert opened.fingerprint == made.fingerprint
+    assert arrays.digest(opened.x_test, opened.y_test) == arrays.digest(made.x_test, made.y_test)
+    assert all(isinstance(array, np.memmap) for array in arrays.each(opened.x_train))
+    assert maps.shared(tmp_path, opened) == maps.shared(tmp_path, made)
 
 
 def test_the_fingerprint_is_known_without_reading_the_images(tmp_path: Path) -> None:

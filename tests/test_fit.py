@@ -8,15 +8,18 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
-from pytest_ablation import Experiment, Run, configure, remove, train_with
+from pytest_ablation import Dataset, Experiment, Recipe, Run, configure, remove, train_with
 from pytest_ablation.execution.local import Here
 from pytest_ablation.experiment import Progress, Trial, Watcher
 from pytest_ablation.profile import PROFILES
@@ -111,6 +114,130 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once() -> None:
     assert math.isnan(run.metrics["loss"]) or math.isinf(run.metrics["loss"])
 
 
+def experiment(
+    net: Callable[[], keras.Model], loss: Any, metrics: Any, x: Any, y: Any
+) -> Experiment:
+    """Return an experiment of a few steps on the same examples in training and test."""
+    recipe = Recipe("adam", loss, batch_size=8, steps_per_epoch=4, epochs=2, metrics=metrics)
+    split = {f"{name}_{part}": v for name, v in (("x", x), ("y", y)) for part in ("train", "test")}
+    return Experiment(net, recipe, Dataset(name="made", **split))
+
+
+def two_in_two_out() -> keras.Model:
+    """Return a network of an image and a number, that tells a class and a number."""
+    image, number = keras.Input((4, 4, 3), name="image"), keras.Input((1,), name="number")
+    both = layers.concatenate([layers.Flatten(name="flatten")(image), number], name="both")
+    outputs = {
+        "kind": layers.Dense(3, activation="softmax", name="kind")(both),
+        "size": layers.Dense(1, name="size")(both),
+    }
+    return keras.Model([image, number], outputs)
+
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (20, 4, 4, 3), np.uint8)
+NUMBERS = RANDOM.random((20, 1), np.float32)
+KINDS = np.arange(20, dtype=np.uint8) % 3
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_network_of_several_inputs_and_outputs_is_trained(by_name: bool) -> None:
+    """Inputs and labels by name or in order reach the network, and each output is measured."""
+    inputs = {"image": IMAGES, "number": NUMBERS}
+    labels = {"kind": KINDS, "size": NUMBERS}
+    run = trained(
+        experiment(
+            two_in_two_out,
+            {"kind": "sparse_categorical_crossentropy", "size": "mse"},
+            {"kind": ["accuracy"], "size": ["mae"]},
+            inputs if by_name else tuple(inputs.values()),
+            labels if by_name else list(labels.values()),
+        )
+    )
+    assert {"loss", "kind_accuracy", "size_mae", "kind_loss", "size_loss"} <= set(run.metrics)
+    assert run.metrics["loss"] == pytest.approx(
+        run.metrics["kind_loss"] + run.metrics["size_loss"], rel=1e-4
+    )
+    assert "val_size_mae" in run.curves
+    assert run.correct == ""
+
+
+def regressing() -> keras.Model:
+    """Return a network that tells a number."""
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(1)])
+
+
+def segmenting() -> keras.Model:
+    """Return a network that tells the class of each pixel."""
+    return keras.Sequential(
+        [keras.Input((4, 4, 3)), layers.Conv2D(3, 3, padding="same", activation="softmax")]
+    )
+
+
+def classifying() -> keras.Model:
+    """Return a network that tells one of three classes."""
+    return keras.Sequential(
+        [keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    )
+
+
+def reading() -> keras.Model:
+    """Return a network that reads numbered words."""
+    return keras.Sequential(
+        [
+            keras.Input((7,), dtype="int32"),
+            layers.Embedding(50, 4),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+PIXELS = RANDOM.integers(0, 3, (20, 4, 4), np.uint8)
+ONE_HOT = np.eye(3, dtype=np.float32)[KINDS]
+WORDS = RANDOM.integers(0, 50, (20, 7))
+
+
+@pytest.mark.parametrize(
+    ("net", "loss", "metric", "x", "y", "has_classes"),
+    [
+        (regressing, "mse", "mae", IMAGES, NUMBERS[:, 0], False),
+        (segmenting, "sparse_categorical_crossentropy", "accuracy", IMAGES, PIXELS, False),
+        (classifying, "categorical_crossentropy", "accuracy", IMAGES, ONE_HOT, True),
+        (classifying, "sparse_categorical_crossentropy", "accuracy", IMAGES, KINDS[:, None], True),
+        (classifying, "binary_crossentropy", "binary_accuracy", IMAGES, 1 - ONE_HOT, False),
+        (reading, "binary_crossentropy", "accuracy", WORDS, (KINDS > 1).astype(np.float32), True),
+    ],
+    ids=["regression", "pixels", "one-hot", "column", "multi-label", "words"],
+)
+def test_any_task_is_trained_and_measured(
+    net: Callable[[], keras.Model], loss: str, metric: str, x: Any, y: Any, has_classes: bool
+) -> None:
+    """Labels of any shape give a run; which answers are correct is said where each has a class."""
+    run = trained(experiment(net, loss, (metric,), x, y))
+    assert set(run.metrics) == {"loss", metric, "train_loss", f"train_{metric}"}
+    assert run.metrics == pytest.approx(
+        {name: run.metrics[name.removeprefix("train_")] for name in run.metrics}
+    )
+    assert bool(run.correct) == has_classes
+    if has_classes:
+        packed = np.frombuffer(base64.b64decode(run.correct), np.uint8)
+        assert np.unpackbits(packed, count=20).mean() == pytest.approx(run.metrics["accuracy"])
+
+
+def test_predictions_too_many_to_hold_are_measured_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A network that answers for each pixel is measured in bounded memory, with the same result."""
+    pixels = experiment(
+        segmenting, "sparse_categorical_crossentropy", ("accuracy",), IMAGES, PIXELS
+    )
+    whole = trained(pixels)
+    monkeypatch.setattr(fit, "EVALUATION_BATCH", 8)
+    monkeypatch.setattr(fit, "MOST_PREDICTED", 1)
+    assert trained(pixels).metrics == pytest.approx(whole.metrics)
+
+
 class Interrupted(np.ndarray):
     """Images that can be taken from a number of times only."""
 
@@ -151,6 +278,52 @@ def test_a_training_that_is_interrupted_ends_with_the_same_numbers(
     assert resumed.metrics == short.metrics
     assert resumed.correct == short.correct
     assert resumed.steps == short.steps
+
+
+def test_an_augmented_training_that_is_interrupted_ends_with_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random changes of the images, a schedule and smoothed labels go on where they were."""
+    monkeypatch.setattr(fit, "CHECKPOINT_SECONDS", 0.0)
+    recipe = {
+        "augmentation": (layers.RandomFlip(), layers.GaussianNoise(0.1)),
+        "learning_rate": keras.optimizers.schedules.CosineDecay(0.01, 48),
+        "label_smoothing": 0.1,
+        "weight_decay": 0.01,
+    }
+    augmented = train_with(**recipe)(EXPERIMENT)
+    trial = trial_of(augmented)
+    whole = fit.train(trial, augmented.data, lambda progress: None)
+    watcher = Watcher(lambda progress: None, tmp_path / "checkpoint")
+    Interrupted.left = 21
+    fragile = replace(EXPERIMENT.data, x_train=EXPERIMENT.data.x_train.view(Interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(trial, fragile, watcher)
+    resumed = fit.train(trial, augmented.data, watcher)
+    assert (resumed.curves, resumed.metrics) == (whole.curves, whole.metrics)
+
+
+def test_images_are_augmented_in_training_alone() -> None:
+    """What training sees is changed; what is measured of a network, here one that stays, is not."""
+    noise = layers.GaussianNoise(1.0)
+    still = train_with(learning_rate=0.0)(EXPERIMENT)
+    plain, noisy = trained(still), trained(train_with(augmentation=noise)(still))
+    assert noisy.curves["loss"] != plain.curves["loss"]
+    assert noisy.curves["val_loss"] == plain.curves["val_loss"]
+    assert noisy.metrics == plain.metrics
+
+
+def plain_loss(y_true: Any, y_pred: Any) -> Any:
+    """Return the crossentropy of labels as they are."""
+    return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+
+def test_smoothed_labels_are_trained_on_and_not_measured_by() -> None:
+    """The loss of two arms compares, though one was trained on smoothed labels."""
+    measured = ("accuracy", plain_loss)
+    run = trained(train_with(label_smoothing=0.9, metrics=measured)(EXPERIMENT))
+    assert run.curves["loss"][-1] != pytest.approx(run.curves["plain_loss"][-1], rel=1e-3)
+    assert run.metrics["loss"] == pytest.approx(run.metrics["plain_loss"], rel=1e-5)
 
 
 def test_an_interrupted_training_goes_on_under_jax(tmp_path: Path) -> None:
@@ -211,8 +384,6 @@ def test_the_fingerprint_knows_all_that_decides_a_run() -> None:
 
 def test_an_optimizer_by_name_is_the_optimizer_by_default() -> None:
     """A recipe is compared by what it does, not by how it is written."""
-    import keras
-
     written = train_with(optimizer=keras.optimizers.Adam())(EXPERIMENT)
     slower = train_with(optimizer=keras.optimizers.Adam(1e-4))(EXPERIMENT)
     assert trial_of(written).fingerprint == trial_of(EXPERIMENT).fingerprint

@@ -1,8 +1,8 @@
 """Decoded data on disk: made once, then mapped into memory by every process that asks.
 
-An entry is a folder of four .npy files and a meta.json. It is written beside its place and renamed
-into it, under a lock, so that whoever finds an entry finds all of it. What the data is and when it
-has changed, its maker says in the key.
+An entry is a folder of .npy files, one an array, and a meta.json. It is written beside its place
+and renamed into it, under a lock, so that whoever finds an entry finds all of it. What the data is
+and when it has changed, its maker says in the key.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,11 +19,12 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock
 
+from pytest_ablation import arrays
 from pytest_ablation.errors import DataError
 from pytest_ablation.experiment import Dataset
 
 _FORMAT = 1
-_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_PARTS = ("x_train", "y_train", "x_test", "y_test")
 _TEXTS = ("name", "source", "stand_in")
 
 
@@ -76,9 +77,8 @@ def shared(cache: Path, data: Dataset) -> Path:
 
     Raises:
         OSError: It cannot be written.
-        DataError: Its arrays hold Python objects.
     """
-    file = getattr(data.x_train, "filename", None)
+    file = getattr(arrays.each(data.x_train)[0], "filename", None)
     if file is not None:
         entry = Path(file).parent
         kept = _read(entry)
@@ -89,10 +89,7 @@ def shared(cache: Path, data: Dataset) -> Path:
         if obstacle is not None:
             raise OSError(str(obstacle))
         if _read(entry) is None:
-            try:
-                _write(entry, data)
-            except ValueError as error:
-                raise DataError(f"{data.name}: arrays of Python objects cannot be kept.") from error
+            _write(entry, data)
     return entry
 
 
@@ -138,14 +135,16 @@ def _read(entry: Path) -> Dataset | None:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         if meta["format"] != _FORMAT:
             return None
-        arrays: dict[str, Any] = {
-            name: np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in _ARRAYS
+        files = {
+            file: np.load(entry / f"{file}.npy", mmap_mode="r", allow_pickle=False)
+            for file in meta["arrays"]
         }
-        if {name: _describe(array) for name, array in arrays.items()} != meta["arrays"]:
+        if {file: _describe(array) for file, array in files.items()} != meta["arrays"]:
             return None
+        forms = meta.get("forms", {})
+        parts = {part: _formed(forms.get(part, part), files) for part in _PARTS}
         texts: dict[str, Any] = {name: str(meta[name]) for name in _TEXTS}
-        data = Dataset(**arrays, **texts, classes=tuple(meta["classes"]))
+        data = Dataset(**parts, **texts, classes=tuple(meta["classes"]))
         return data.known_as(meta["digest"])
     except Exception:  # Damage takes any form, and all of it has one cure: the entry is made again.
         return None
@@ -162,20 +161,43 @@ def _write(entry: Path, data: Dataset) -> None:
     unfinished = entry.parent / f".{entry.name}-{os.getpid()}"
     unfinished.mkdir()
     try:
-        arrays = {name: getattr(data, name) for name in _ARRAYS}
-        for name, array in arrays.items():
+        files: dict[str, Any] = {}
+        forms = {part: _form(getattr(data, part), part, files) for part in _PARTS}
+        for name, array in files.items():
             with (unfinished / f"{name}.npy").open("wb") as file:
                 np.save(file, array, allow_pickle=False)
                 _to_disk(file)
         meta = {name: getattr(data, name) for name in (*_TEXTS, "classes")}
-        meta |= {"format": _FORMAT, "digest": data.fingerprint}
-        meta |= {"arrays": {name: _describe(array) for name, array in arrays.items()}}
+        meta |= {"format": _FORMAT, "digest": data.fingerprint, "forms": forms}
+        meta |= {"arrays": {name: _describe(array) for name, array in files.items()}}
         with (unfinished / "meta.json").open("w", encoding="utf-8") as file:
             json.dump(meta, file, indent=1)
             _to_disk(file)
         unfinished.rename(entry)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _form(tree: Any, file: str, files: dict[str, Any]) -> Any:
+    """Put each array among the files; return the tree with their names in the arrays' place."""
+    if isinstance(tree, dict):
+        return {
+            name: _form(branch, f"{file}.{i}", files)
+            for i, (name, branch) in enumerate(tree.items())
+        }
+    if isinstance(tree, tuple):
+        return [_form(branch, f"{file}.{i}", files) for i, branch in enumerate(tree)]
+    files[file] = tree
+    return file
+
+
+def _formed(form: Any, files: Mapping[str, Any]) -> Any:
+    """Return the tree whose form this is."""
+    if isinstance(form, str):
+        return files[form]
+    if isinstance(form, dict):
+        return {name: _formed(branch, files) for name, branch in form.items()}
+    return tuple(_formed(branch, files) for branch in form)
 
 
 def _describe(array: Any) -> list[Any]:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_ablation import arrays
 from pytest_ablation.data import maps
-from pytest_ablation.experiment import Dataset, digest_arrays
+from pytest_ablation.experiment import Dataset
 
 SEED = 10
 SIDE = 32  # pixels
@@ -57,7 +58,7 @@ def load(cache: Path) -> Dataset:
         )
 
     # A sample in the key, so that no cache outlives a change to what is drawn.
-    return maps.keep(cache, f"shapes10-{digest_arrays(*generate(100, SEED))[:16]}", make)
+    return maps.keep(cache, f"shapes10-{arrays.digest(*generate(100, SEED))[:16]}", make)
 
 
 def generate(count: int, seed: int) -> tuple[Bytes, Bytes]:

@@ -13,7 +13,9 @@ from pytest_ablation.experiment import Dataset
 def sheet(data: Dataset, per_class: int = 10) -> str:
     """Return a PNG with a row of test images a class, in base64; empty where they are no images."""
     x, y = data.x_test, data.y_test
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] != 3 or not data.classes:
+    if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray) or not data.classes:
+        return ""
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] != 3 or y.ndim != 1:
         return ""
     from matplotlib.image import imsave
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from pytest_ablation.experiment import Dataset, Duet, Trial
+from pytest_ablation.training import augmentation
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, sees_gpu
 from pytest_ablation.training.fit import batches, compiled
@@ -103,17 +104,22 @@ def _summed_up(took: list[tuple[Seconds, Seconds]], seconds: float) -> Duet:
 
 
 def _stepping(trial: Trial, data: Dataset) -> Callable[[], Seconds]:
-    """Return a function that takes one training step and returns its seconds."""
+    """Return a function that takes one training step and returns its seconds.
+
+    Augmenting the examples is part of the step; choosing them, and what callbacks do, is not.
+    """
     model: Any = compiled(trial)
-    batch_size = recipes.deserialized(trial.recipe).batch_size
-    stream = itertools.cycle(list(itertools.islice(batches(data, batch_size, trial.seed), BATCHES)))
+    recipe = recipes.deserialized(trial.recipe)
+    augment = augmentation.of(recipe.augmentation, trial.seed)
+    several = itertools.islice(batches(data, recipe.batch_size, trial.seed), BATCHES)
+    stream = itertools.cycle(list(enumerate(several)))
     # Reading what a step has written waits until the device is done with the step.
     written = min(model.trainable_variables, key=lambda v: int(np.prod(v.shape)), default=None)
 
     def step() -> Seconds:
-        x, y = next(stream)
+        number, (x, y) = next(stream)
         wall, processor = time.perf_counter(), time.process_time()
-        model.train_on_batch(x, y)
+        model.train_on_batch(*augment(number, x, y))
         if written is not None:
             float(keras.ops.sum(written))
         return time.process_time() - processor, time.perf_counter() - wall

@@ -9,17 +9,20 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_ablation import arrays
+from pytest_ablation.arrays import Arrays
 from pytest_ablation.data.sample import stratified
 from pytest_ablation.experiment import Dataset, Progress, Run, Trial
 from pytest_ablation.network import blueprint
-from pytest_ablation.training import checkpoint
+from pytest_ablation.training import augmentation, callbacks, checkpoint, smoothing
 from pytest_ablation.training import recipe as recipes
+from pytest_ablation.training.augmentation import Augment
 from pytest_ablation.training.device import host, keep_freed_memory
 
 CURVE_EXAMPLES = 1_000
@@ -27,8 +30,7 @@ EVALUATION_BATCH = 500
 WARM_UP_STEPS = 5
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.02  # of a training's time, at most, for the checkpoints at epochs' ends
-
-Array: TypeAlias = NDArray[Any]
+MOST_PREDICTED = 1 << 26  # numbers held at a time in an evaluation: 256 MB, or what one batch gives
 
 
 def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> Run:
@@ -40,7 +42,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         progress: Called at the end of every epoch. Where it has a ``checkpoint``, a file, the
             unfinished state is kept there: weights, optimizer, random state, position in the data
             and the curves so far. So a training that was killed ends with the same numbers as one
-            that was not.
+            that was not. A training with callbacks, whose state is their own, starts anew.
 
     Returns:
         The run. A training whose loss becomes NaN or infinite ends at once and is evaluated as it
@@ -50,31 +52,47 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     recipe = recipes.deserialized(trial.recipe)
     assert recipe.steps_per_epoch is not None
     model = compiled(trial)
-    keeper = _Keeper(getattr(progress, "checkpoint", None), trial.fingerprint, model)
+    loss = smoothing.plain(recipe.loss) if recipe.label_smoothing else None
+    augment = augmentation.of(recipe.augmentation, trial.seed)
+    tell = callbacks.made(
+        recipe.callbacks, model, epochs=recipe.epochs, steps=recipe.steps_per_epoch
+    )
+    kept_in = getattr(progress, "checkpoint", None) if not recipe.callbacks else None
+    keeper = _Keeper(kept_in, trial.fingerprint, model)
     state = keeper.resumed() or _State()
     before = state.wall
     stream = batches(data, recipe.batch_size, trial.seed, skip=state.steps)
     chosen = stratified(data.y_test, CURVE_EXAMPLES)
-    curve = data.x_test[chosen], data.y_test[chosen]
+    curve = arrays.taken(data.x_test, chosen), arrays.taken(data.y_test, chosen)
 
-    while state.epoch < recipe.epochs and state.diverged is None:
-        while state.steps_of_epoch < recipe.steps_per_epoch:
-            _step(model, *next(stream), state)
+    model.stop_training = False
+    tell("on_train_begin")
+    while state.epoch < recipe.epochs and state.diverged is None and not model.stop_training:
+        tell("on_epoch_begin", state.epoch)
+        while state.steps_of_epoch < recipe.steps_per_epoch and not model.stop_training:
+            tell("on_train_batch_begin", state.steps_of_epoch)
+            _step(model, augment, *next(stream), state)
+            tell("on_train_batch_end", state.steps_of_epoch - 1, state.logs)
             state.wall = before + time.perf_counter() - started
             if not math.isfinite(state.sums["loss"]):
                 state.diverged = state.epoch + 1
                 break
             keeper.keep_at_a_step(state)
-        logs = {name: total / state.steps_of_epoch for name, total in state.sums.items()}
-        logs |= {f"val_{name}": value for name, value in _evaluated(model, *curve)[0].items()}
+        logs = state.logs
+        measured, _ = _evaluated(model, *curve, loss)
+        logs |= {f"val_{name}": value for name, value in measured.items()}
         state.end_epoch(logs)
+        tell("on_epoch_end", state.epoch - 1, dict(logs))
         state.wall = before + time.perf_counter() - started
         keeper.keep_at_an_epoch(state)
         progress(_progress(state, recipe.epochs, logs))
+    tell("on_train_end")
 
-    metrics, predictions = _evaluated(model, data.x_test, data.y_test)
-    seen = stratified(data.y_train, len(data.y_test))
-    train_metrics, _ = _evaluated(model, data.x_train[seen], data.y_train[seen])
+    metrics, correct = _evaluated(model, data.x_test, data.y_test, loss)
+    seen = stratified(data.y_train, arrays.count(data.y_test))
+    train_metrics, _ = _evaluated(
+        model, arrays.taken(data.x_train, seen), arrays.taken(data.y_train, seen), loss
+    )
     return Run(
         fingerprint=trial.fingerprint,
         seed=trial.seed,
@@ -85,7 +103,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         params=model.count_params(),
         steps=state.steps,
         diverged=state.diverged,
-        correct=_packed(predictions, data.y_test),
+        correct=correct,
         host=host(),
     )
 
@@ -116,6 +134,11 @@ class _State:
     def steps(self) -> int:
         """Steps done in all."""
         return len(self.durations)
+
+    @property
+    def logs(self) -> dict[str, float]:
+        """The means of the epoch so far."""
+        return {name: total / self.steps_of_epoch for name, total in self.sums.items()}
 
     def end_epoch(self, logs: Mapping[str, float]) -> None:
         """Take the epoch's values into the curves and start the next."""
@@ -176,13 +199,19 @@ def compiled(trial: Trial) -> keras.Model:
     keep_freed_memory()
     recipe = recipes.deserialized(trial.recipe)
     model = blueprint.build(trial.model, trial.seed)
-    model.compile(optimizer=recipe.optimizer, loss=recipe.loss, metrics=list(recipe.metrics))
+    loss = recipe.loss
+    if recipe.label_smoothing:
+        loss = smoothing.smoothed(loss, recipe.label_smoothing)
+    metrics = recipe.metrics if isinstance(recipe.metrics, Mapping) else list(recipe.metrics)
+    model.compile(
+        optimizer=recipe.optimizer, loss=loss, metrics=metrics, loss_weights=recipe.loss_weights
+    )
     return model
 
 
 def batches(
     data: Dataset, batch_size: int, seed: int, *, skip: int = 0
-) -> Iterator[tuple[Array, Array]]:
+) -> Iterator[tuple[Any, Any]]:
     """Yield training batches without end, full ones only: examples and labels.
 
     Each pass has every example once, in an order that (seed, pass) decide, and a batch may hold
@@ -195,7 +224,7 @@ def batches(
         seed: What the order derives from.
         skip: Batches to leave out at the start.
     """
-    n = len(data.x_train)
+    n = arrays.count(data.x_train)
     passes, begun = divmod(skip * batch_size, n)
     order = np.empty(0, dtype=np.int64)
     while True:
@@ -204,27 +233,30 @@ def batches(
             order = np.concatenate([order, shuffled[begun:]])
             passes, begun = passes + 1, 0
         chosen, order = order[:batch_size], order[batch_size:]
-        yield as_input(data.x_train[chosen]), as_label(data.y_train[chosen])
+        x, y = arrays.taken(data.x_train, chosen), arrays.taken(data.y_train, chosen)
+        yield as_input(x), as_label(y)
 
 
-def as_input(x: Array) -> Array:
+def as_input(x: Arrays) -> Any:
     """Return examples as the network takes them: uint8 images as float32 in 0…1."""
-    return np.divide(x, 255, dtype=np.float32) if x.dtype == np.uint8 else np.asarray(x)
+    return arrays.mapped(
+        lambda a: np.divide(a, 255, dtype=np.float32) if a.dtype == np.uint8 else np.asarray(a), x
+    )
 
 
-def as_label(y: Array) -> Array:
+def as_label(y: Arrays) -> Any:
     """Return labels as the loss takes them: whole numbers as int32."""
-    return y.astype(np.int32) if y.dtype.kind in "ui" else np.asarray(y)
+    return arrays.mapped(lambda a: a.astype(np.int32) if a.dtype.kind in "ui" else np.asarray(a), y)
 
 
-def _step(model: keras.Model, x: Array, y: Array, state: _State) -> None:
-    """Take one training step.
+def _step(model: keras.Model, augment: Augment, x: Arrays, y: Arrays, state: _State) -> None:
+    """Take one training step; augmenting its examples is part of it, and of its time.
 
     Step by step and not by `fit`, whose pipeline on TensorFlow sits idle for 5 to 60 seconds before
     it lets `fit` return.
     """
     started = time.perf_counter()
-    logs = model.train_on_batch(x, y, return_dict=True)
+    logs = model.train_on_batch(*augment(state.steps, x, y), return_dict=True)
     state.durations.append(time.perf_counter() - started)
     state.steps_of_epoch += 1
     state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}
@@ -239,29 +271,74 @@ def _progress(state: _State, epochs: int, logs: Mapping[str, float]) -> Progress
     )
 
 
-def _evaluated(model: keras.Model, x: Array, y: Array) -> tuple[dict[str, float], Array]:
-    """Return the loss and each compiled metric in inference mode, and the predictions."""
-    predictions = np.concatenate(
-        [
-            model.predict_on_batch(as_input(x[i : i + EVALUATION_BATCH]))
-            for i in range(0, len(x), EVALUATION_BATCH)
-        ]
-    )
-    given = keras.ops.convert_to_tensor(as_label(y))
-    predicted = keras.ops.convert_to_tensor(predictions)
+def _evaluated(
+    model: keras.Model, x: Arrays, y: Arrays, plain: keras.losses.Loss | None = None
+) -> tuple[dict[str, float], str]:
+    """Return the loss and each compiled metric in inference mode, and which answers are correct.
+
+    All predictions are measured at once where they are not too many, as those of each pixel.
+    `plain` takes the place of the compiled loss where that is of smoothed labels.
+    """
+    n, loss, correct = arrays.count(x), 0.0, []
     model.reset_metrics()
-    metrics = model.compute_metrics(None, given, predicted)
+    for start, stop, predictions in _predicted(model, x):
+        labels = arrays.taken(y, slice(start, stop))
+        given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_label(labels))
+        predicted = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
+        if plain is None:
+            part = model.compute_loss(None, given, predicted, training=False)
+        else:
+            part = plain(given, predicted) + sum(model.losses)
+        loss += float(part) * ((stop - start) / n)
+        metrics = model.compute_metrics(None, given, predicted)
+        correct.append(_correct(predictions, labels))
     model.reset_metrics()
-    loss = model.compute_loss(None, given, predicted, training=False)
-    return {name: float(value) for name, value in {**metrics, "loss": loss}.items()}, predictions
+    values = {name: float(value) for name, value in {**metrics, "loss": loss}.items()}
+    return values, _packed(correct)
 
 
-def _packed(predictions: Array, labels: Array) -> str:
-    """Return whether each class was predicted right, as packed bits in base64."""
-    if labels.ndim != 1 or labels.dtype.kind not in "ui" or predictions.ndim != 2:
-        return ""
+def _predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
+    """Yield the first and last position and the predictions of as many examples as can be held."""
+    n, start = arrays.count(x), 0
+    parts: list[Any] = []
+    for i in range(0, n, EVALUATION_BATCH):
+        stop = min(n, i + EVALUATION_BATCH)
+        parts.append(model.predict_on_batch(as_input(arrays.taken(x, slice(i, stop)))))
+        size = sum(array.size for array in keras.tree.flatten(parts[-1]))
+        if stop == n or (len(parts) + 1) * size > MOST_PREDICTED:
+            yield start, stop, arrays.mapped(lambda *each: np.concatenate(each), *parts)
+            start, parts = stop, []
+
+
+def _correct(predictions: Any, labels: Arrays) -> NDArray[np.bool_] | None:
+    """Return whether each class was predicted right, as Keras's accuracy counts.
+
+    None where examples have no class each: the labels are no classes, or several an example.
+    """
+    if not isinstance(predictions, np.ndarray) or not isinstance(labels, np.ndarray):
+        return None
+    if predictions.ndim != 2 or labels.ndim not in (1, 2):
+        return None
     if predictions.shape[1] == 1:
-        chosen = (predictions[:, 0] > 0.5).astype(np.int64)
-    else:
-        chosen = predictions.argmax(axis=1)
-    return base64.b64encode(np.packbits(chosen == labels).tobytes()).decode()
+        given = labels.reshape(len(labels), -1)
+        if given.shape[1] != 1 or not np.isin(given, (0, 1)).all():
+            return None
+        return np.asarray((predictions[:, 0] > 0.5) == given[:, 0])
+    classes: NDArray[Any] = labels
+    if labels.shape == predictions.shape:
+        if not np.isin(labels, (0, 1)).all() or not (labels.sum(axis=1) == 1).all():
+            return None
+        classes = np.argmax(labels, axis=1)
+    elif labels.shape[1:] == (1,):
+        classes = labels[:, 0]
+    if classes.ndim != 1 or classes.dtype.kind not in "ui":
+        return None
+    return np.asarray(predictions.argmax(axis=1) == classes)
+
+
+def _packed(correct: list[NDArray[np.bool_] | None]) -> str:
+    """Return the parts' truths as packed bits in base64; empty where one part has none."""
+    parts = [part for part in correct if part is not None]
+    if len(parts) < len(correct):
+        return ""
+    return base64.b64encode(np.packbits(np.concatenate(parts)).tobytes()).decode()

@@ -3,67 +3,205 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Recipe, canonical_json
+from pytest_ablation.experiment import Dataset, Recipe, canonical_json
 from pytest_ablation.network import blueprint
 from pytest_ablation.network.blueprint import source_hash
+from pytest_ablation.training import augmentation, callbacks, smoothing
+
+# What a recipe leaves out of its JSON: runs from before it had them keep their fingerprints.
+_UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_weights": None}
+_OF_OPTIMIZER = ("learning_rate", "weight_decay")
 
 
 def serialized(recipe: Recipe) -> str:
     """Return the recipe as canonical JSON; an optimizer's name stands for its default settings.
 
+    Args:
+        recipe: The recipe, its steps an epoch known.
+
     Raises:
-        AblationError: An optimizer that Keras does not know.
+        AblationError: An optimizer that Keras does not know, or a setting that does not suit it,
+            the loss, or a training in another process.
     """
-    try:
-        optimizer = keras.optimizers.get(recipe.optimizer)
-    except ValueError as error:
-        raise AblationError(
-            f"Recipe(optimizer={recipe.optimizer!r}): Keras knows no such optimizer."
-        ) from error
-    config = keras.saving.serialize_keras_object(optimizer)
-    # Keras numbers the names of optimizers over the whole process; they mean nothing.
-    config["config"]["name"] = config["class_name"].lower()
+    if recipe.label_smoothing:
+        smoothing.smoothed(recipe.loss, recipe.label_smoothing)
+    settings = {
+        **{name: value for name, value in vars(recipe).items() if name not in _OF_OPTIMIZER},
+        "optimizer": _optimizer(recipe),
+        "loss": _serialized(recipe.loss),
+        "metrics": _serialized(recipe.metrics),
+        "augmentation": augmentation.serialized(recipe.augmentation),
+        "callbacks": callbacks.serialized(recipe.callbacks),
+    }
     return canonical_json(
         {
-            **vars(recipe),
-            "optimizer": config,
-            "loss": _serialized(recipe.loss),
-            "metrics": [_serialized(metric) for metric in recipe.metrics],
+            name: value
+            for name, value in settings.items()
+            if name not in _UNSET or value != _UNSET[name]
         }
     )
 
 
+def check(recipe: Recipe, data: Dataset) -> None:
+    """See that a recipe suits the data.
+
+    Raises:
+        AblationError: It does not.
+    """
+    augmentation.check(recipe.augmentation, data)
+
+
 def deserialized(recipe: str) -> Recipe:
-    """Return the recipe with a new optimizer, loss and metrics of its own."""
+    """Return the recipe with a new optimizer, loss, metrics, layers and callbacks of its own."""
     settings = json.loads(recipe)
     return Recipe(
         **{
             **settings,
             "optimizer": blueprint.deserialized(settings["optimizer"]),
             "loss": _deserialized(settings["loss"]),
-            "metrics": tuple(_deserialized(metric) for metric in settings["metrics"]),
+            "metrics": _deserialized(settings["metrics"]),
+            "augmentation": augmentation.deserialized(settings.get("augmentation", [])),
+            "callbacks": callbacks.deserialized(settings.get("callbacks", [])),
         }
     )
 
 
 def sources(recipe: Recipe) -> dict[str, str]:
-    """Return the SHA-256 of the source of each loss and metric that is not Keras's own."""
-    result = {}
-    for thing in (recipe.optimizer, recipe.loss, *recipe.metrics):
-        kind = thing if callable(thing) and hasattr(thing, "__qualname__") else type(thing)
-        if kind.__module__.partition(".")[0] not in ("keras", "builtins"):
-            result[f"{kind.__module__}:{kind.__qualname__}"] = source_hash(kind)
-    return result
+    """Return the SHA-256 of the source of each class or function that is not Keras's own."""
+    things = [recipe.optimizer, *_leaves(recipe.loss), *_leaves(recipe.metrics)]
+    kinds = [
+        thing if callable(thing) and hasattr(thing, "__qualname__") else type(thing)
+        for thing in things
+    ]
+    kinds += _classes(_optimizer(recipe), augmentation.serialized(recipe.augmentation))
+    kinds += callbacks.named(recipe.callbacks)
+    return {
+        f"{kind.__module__}:{kind.__qualname__}": source_hash(kind)
+        for kind in kinds
+        if kind.__module__.partition(".")[0] not in ("keras", "builtins")
+    }
+
+
+def shortened(recipe: Recipe, share: float) -> Recipe:
+    """Return the recipe with a learning-rate schedule that is over in a share of the steps.
+
+    What the schedule, and any schedule within it, has in steps is taken to be so by its setting's
+    name: decay_steps, warmup_steps, first_decay_steps, boundaries.
+    """
+    changes: dict[str, Any] = {}
+    if isinstance(recipe.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        config = _shortened(_serialized(recipe.learning_rate), share)
+        changes["learning_rate"] = blueprint.deserialized(config)
+    if isinstance(recipe.optimizer, keras.optimizers.Optimizer):
+        config = _serialized(recipe.optimizer)
+        if isinstance(config["config"].get("learning_rate"), dict):
+            changes["optimizer"] = blueprint.deserialized(_shortened(config, share))
+    return replace(recipe, **changes)
+
+
+def _shortened(config: Any, share: float, in_steps: bool = False) -> Any:
+    if isinstance(config, dict):
+        return {
+            name: _shortened(each, share, name.endswith("_steps") or name == "boundaries")
+            for name, each in config.items()
+        }
+    if isinstance(config, list):
+        return [_shortened(each, share, in_steps) for each in config]
+    if not in_steps or not isinstance(config, int | float) or not config:
+        return config
+    return max(1, round(config * share)) if isinstance(config, int) else config * share
+
+
+def _optimizer(recipe: Recipe) -> dict[str, Any]:
+    """Return the optimizer's configuration, the recipe's learning rate and decay within it."""
+    try:
+        config = _of_optimizer(keras.optimizers.get(recipe.optimizer))
+    except ValueError as error:
+        raise AblationError(
+            f"Recipe(optimizer={recipe.optimizer!r}): Keras knows no such optimizer."
+        ) from error
+    changes = {"learning_rate": _learning_rate(recipe), "weight_decay": recipe.weight_decay}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if not changes:
+        return config
+    for name in changes:
+        if name not in config["config"]:
+            raise AblationError(
+                f"Recipe({name}=…): {config['class_name']} has no such setting. Give it to the "
+                "optimizer itself."
+            )
+    # Built and asked again, so that 0.1 said here is 0.1 said in the optimizer, to the last bit.
+    built = blueprint.deserialized({**config, "config": {**config["config"], **changes}})
+    return _of_optimizer(built)
+
+
+def _of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    config: dict[str, Any] = keras.saving.serialize_keras_object(optimizer)
+    # Keras numbers the names of optimizers over the whole process; they mean nothing.
+    config["config"]["name"] = config["class_name"].lower()
+    return config
+
+
+def _learning_rate(recipe: Recipe) -> Any:
+    rate = recipe.learning_rate
+    schedule = keras.optimizers.schedules.LearningRateSchedule
+    if callable(rate) and not isinstance(rate, schedule):
+        assert recipe.steps_per_epoch is not None
+        made = rate(recipe.epochs * recipe.steps_per_epoch)
+        if not isinstance(made, schedule | float | int):
+            name = getattr(rate, "__name__", "…")
+            raise AblationError(
+                f"Recipe(learning_rate={name}): {name}(steps) returned {type(made).__name__}; "
+                "return a Keras schedule or a number."
+            )
+        rate = made
+    return _serialized(rate) if isinstance(rate, schedule) else rate
+
+
+def _classes(*configs: Any) -> list[type]:
+    """Return the classes that Keras configurations name in modules other than Keras's."""
+    return [
+        getattr(sys.modules[module], name)
+        for module, name in _named(list(configs))
+        if hasattr(sys.modules.get(module), name)
+    ]
+
+
+def _named(config: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(config, list):
+        for each in config:
+            yield from _named(each)
+    elif isinstance(config, dict):
+        module = config.get("module")
+        if isinstance(module, str) and module.partition(".")[0] not in ("keras", "builtins"):
+            yield module, config["class_name"]
+        yield from _named(list(config.values()))
+
+
+def _leaves(things: Any) -> list[Any]:
+    """Return a loss, or all of several outputs' losses or metrics."""
+    if isinstance(things, Mapping):
+        return _leaves(list(things.values()))
+    if isinstance(things, list | tuple):
+        return [leaf for thing in things for leaf in _leaves(thing)]
+    return [] if things is None else [things]
 
 
 def _serialized(thing: Any) -> Any:
-    if isinstance(thing, str):
+    if thing is None or isinstance(thing, str):
         return thing
+    if isinstance(thing, Mapping):
+        return {str(name): _serialized(each) for name, each in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_serialized(each) for each in thing]
     config = keras.saving.serialize_keras_object(thing)
     if config["class_name"] == "function" and config["module"] == "builtins":
         config["module"] = thing.__module__  # which Keras leaves out, and another process needs
@@ -71,4 +209,8 @@ def _serialized(thing: Any) -> Any:
 
 
 def _deserialized(thing: Any) -> Any:
-    return thing if isinstance(thing, str) else blueprint.deserialized(thing)
+    if isinstance(thing, list):
+        return [_deserialized(each) for each in thing]
+    if isinstance(thing, dict) and not {"class_name", "config"} <= set(thing):
+        return {name: _deserialized(each) for name, each in thing.items()}
+    return blueprint.deserialized(thing) if isinstance(thing, dict) else thing

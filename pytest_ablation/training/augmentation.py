@@ -1,0 +1,142 @@
+"""Keras layers that change the training examples of a step, with random numbers of that step.
+
+The network's own step stays what it is without them: they are applied before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from pytest_ablation.errors import AblationError
+from pytest_ablation.experiment import Dataset
+from pytest_ablation.network import blueprint
+from pytest_ablation.network.blueprint import derived
+
+MIXING = (layers.MixUp, layers.CutMix)  # which change the labels along with the images
+
+Augment = Callable[[int, Any, Any], tuple[Any, Any]]
+
+
+def serialized(augmentation: Sequence[keras.layers.Layer]) -> list[dict[str, Any]]:
+    """Return the layers' configurations, named by their places and without seeds."""
+    configs = []
+    for layer, name in zip(augmentation, _names(augmentation), strict=True):
+        config = keras.saving.serialize_keras_object(layer)
+        config["config"]["name"] = name
+        config.pop("build_config", None)
+        configs.append(_without_seeds(config))
+    return configs
+
+
+def deserialized(configs: Sequence[dict[str, Any]]) -> tuple[keras.layers.Layer, ...]:
+    """Return the layers of configurations."""
+    return tuple(blueprint.deserialized(config) for config in configs)
+
+
+def check(augmentation: Sequence[keras.layers.Layer], data: Dataset) -> None:
+    """See that the layers suit the data.
+
+    Raises:
+        AblationError: They do not.
+    """
+    x, y = data.x_train, data.y_train
+    if augmentation and not isinstance(x, np.ndarray):
+        raise AblationError("Recipe(augmentation=…): the data has several inputs; one is changed.")
+    for layer in augmentation:
+        name, config = type(layer).__name__, layer.get_config()
+        most = max(config.get("value_range") or [0])
+        if x.dtype == np.uint8 and most > 1:
+            raise AblationError(
+                f"Recipe(augmentation={name} …): its value_range ends at {most:g}, and images of "
+                f"bytes come in 0…1. Write {name}(…, value_range=(0, 1))."
+            )
+        if isinstance(layer, MIXING) and not (isinstance(y, np.ndarray) and y.ndim == 2):
+            raise AblationError(
+                f"Recipe(augmentation={name} …): it mixes labels, which takes them one-hot, "
+                "as keras.utils.to_categorical gives them, and a categorical_crossentropy."
+            )
+
+
+def of(augmentation: Sequence[keras.layers.Layer], seed: int) -> Augment:
+    """Return what changes the examples of a step: given its number, examples and labels.
+
+    A layer's random numbers come from the seed, its kind and place among its kind, and the step:
+    another layer more or less does not change them, and nothing has to be kept from step to step.
+    Of labels that are images like the examples, as those of each pixel, the places move along.
+    """
+    if not augmentation:
+        return lambda step, x, y: (x, y)
+    model = _Augmenting(augmentation)
+    model.compile()
+    states = [
+        (variable, f"{name}/{i}")
+        for layer, name in zip(augmentation, _names(augmentation), strict=True)
+        for i, variable in enumerate(layer.variables)
+        if variable.name == "seed_generator_state"
+    ]
+    mixes = any(isinstance(layer, MIXING) for layer in augmentation)
+
+    def augment(step: int, x: Any, y: Any) -> tuple[Any, Any]:
+        for variable, path in states:
+            state = [derived(seed, "augmentation", path, str(step)), 0]
+            variable.assign(np.array(state, dtype=variable.dtype))
+        batch = {"images": x}
+        is_masks = x.ndim == 4 and y.ndim in (3, 4) and y.shape[1:3] == x.shape[1:3]
+        if is_masks:
+            batch["segmentation_masks"] = y if y.ndim == 4 else y[..., None]
+        elif mixes:
+            batch["labels"] = y.astype(np.float32)
+        changed = model.predict_on_batch(batch)
+        _check_shape(augmentation, x, changed["images"])
+        if is_masks:
+            y = changed["segmentation_masks"].reshape(y.shape).astype(y.dtype)
+        elif mixes:
+            y = changed["labels"]
+        return changed["images"], y
+
+    return augment
+
+
+class _Augmenting(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """Applies layers as in training; a model, so that the backend compiles them."""
+
+    def __init__(self, augmentation: Sequence[keras.layers.Layer]) -> None:
+        super().__init__(name="augmentation")
+        self.augmentation = list(augmentation)
+
+    def call(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return images, and masks or labels, changed alike."""
+        for layer in self.augmentation:
+            if len(batch) > 1 and hasattr(layer, "transform_images"):
+                batch = layer(batch, training=True)
+            else:
+                batch = {**batch, "images": layer(batch["images"], training=True)}
+        return batch
+
+
+def _check_shape(augmentation: Sequence[keras.layers.Layer], x: Any, changed: Any) -> None:
+    if changed.shape != x.shape:
+        names = ", ".join(type(layer).__name__ for layer in augmentation)
+        raise AblationError(
+            f"Recipe(augmentation={names}): examples of shape {x.shape[1:]} become "
+            f"{changed.shape[1:]}, and those of the test set stay. Keep the shape."
+        )
+
+
+def _names(augmentation: Sequence[keras.layers.Layer]) -> list[str]:
+    """Return a name for each layer: its kind, and which of that kind it is."""
+    kinds = [blueprint.keras_name(type(layer)) for layer in augmentation]
+    return [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
+
+
+def _without_seeds(config: Any) -> Any:
+    if isinstance(config, list):
+        return [_without_seeds(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    return {name: None if name == "seed" else _without_seeds(each) for name, each in config.items()}

@@ -1,0 +1,103 @@
+"""Keras callbacks do in a study what they do in `fit`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from pytest_ablation import AblationError, train_with
+from pytest_ablation.experiment import Run, Watcher
+from pytest_ablation.training import fit
+from tests.test_fit import trained, trial_of
+from tests.tiny import EXPERIMENT
+
+NOTED: list[Any] = []
+
+
+class Noting(keras.callbacks.Callback):  # type: ignore[misc] # Keras is Any to mypy
+    """Notes what it is told of."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Note the training."""
+        NOTED.append(("train", self.params))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Note an epoch and the learning rate in it."""
+        NOTED.append(("epoch", (epoch, sorted(logs), float(self.model.optimizer.learning_rate))))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Stop in the midst of the second epoch."""
+        self.model.stop_training = len(NOTED) == 2 and batch == 4
+
+
+class Rates(keras.callbacks.Callback):  # type: ignore[misc] # Keras is Any to mypy
+    """Notes the learning rate of each epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note it."""
+        NOTED.append(float(self.model.optimizer.learning_rate))
+
+
+def falling(epoch: int, rate: float) -> float:
+    """Return a learning rate an epoch."""
+    return 0.1 / (epoch + 1)
+
+
+def nothing() -> None:
+    """Return no callback."""
+
+
+def run_with(*callbacks: Any) -> Run:
+    """Return the tiny experiment's run with callbacks."""
+    NOTED.clear()
+    return trained(train_with(callbacks=callbacks)(EXPERIMENT))
+
+
+def test_callbacks_are_told_of_the_training_and_may_end_it() -> None:
+    """An epoch that is stopped in its midst is the last, and is measured."""
+    run = run_with(partial(keras.callbacks.LearningRateScheduler, falling), Noting)
+    names = ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert NOTED[0] == ("train", {"epochs": 6, "steps": 8, "verbose": 0})
+    told = [(epoch, sorted({*names} & {*logs})) for _, (epoch, logs, _) in NOTED[1:]]
+    assert told == [(0, names), (1, names)]
+    assert [rate for _, (_, _, rate) in NOTED[1:]] == pytest.approx([0.1, 0.05])
+    assert run.steps == 8 + 5
+    assert len(run.curves["val_loss"]) == 2
+
+
+def test_a_training_is_stopped_early_with_its_best_weights() -> None:
+    """EarlyStopping ends it when nothing gets better, and what is measured is the best epoch."""
+    stopping = partial(
+        keras.callbacks.EarlyStopping,
+        *("val_loss", 10.0),
+        patience=2,
+        restore_best_weights=True,
+    )
+    run = run_with(stopping)
+    assert run.steps == 3 * 8
+    assert run.metrics["loss"] == pytest.approx(run.curves["val_loss"][0], rel=1e-5)
+
+
+def test_the_learning_rate_falls_on_a_plateau() -> None:
+    """ReduceLROnPlateau reaches the optimizer."""
+    plateau = partial(keras.callbacks.ReduceLROnPlateau, min_delta=10.0, patience=1, factor=0.1)
+    run_with(plateau, keras.callbacks.TerminateOnNaN, Rates)
+    assert pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]) == NOTED
+
+
+def test_a_training_with_callbacks_starts_anew(tmp_path: Path) -> None:
+    """What a callback remembers is not kept, so a killed training is not gone on with wrongly."""
+    stopping = train_with(callbacks=keras.callbacks.TerminateOnNaN)(EXPERIMENT)
+    watcher = Watcher(lambda progress: None, tmp_path / "checkpoint")
+    fit.train(trial_of(stopping), stopping.data, watcher)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_function_that_returns_no_callback_is_named() -> None:
+    """The line says which function, and what it should return."""
+    with pytest.raises(AblationError, match=r"test_callbacks:nothing returned NoneType"):
+        run_with(nothing)

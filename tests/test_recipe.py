@@ -1,0 +1,179 @@
+"""A recipe as plain data: what it says decides its JSON, and what it leaves unsaid does not."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras.optimizers import schedules
+
+from pytest_ablation import AblationError, Dataset, Recipe, train_with
+from pytest_ablation.network.blueprint import source_hash
+from pytest_ablation.training import recipe as recipes
+from tests.test_fit import trial_of
+from tests.tiny import EXPERIMENT, RECIPE
+
+
+def steps(**changes: Any) -> Recipe:
+    """Return the tiny recipe, changed."""
+    return RECIPE.with_changes(changes)
+
+
+def of_optimizer(recipe: Recipe) -> Any:
+    """Return the settings of the recipe's optimizer."""
+    return json.loads(recipes.serialized(recipe))["optimizer"]["config"]
+
+
+def cosine(total: int) -> schedules.CosineDecay:
+    """Return a schedule that ends with the training."""
+    return schedules.CosineDecay(0.1, total)
+
+
+class Halving(schedules.LearningRateSchedule):  # type: ignore[misc] # Keras is Any to mypy
+    """A schedule of the user's own."""
+
+    def __init__(self, every_steps: int) -> None:
+        self.every_steps = every_steps
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate at a step."""
+        return 0.1 * 0.5 ** (step // self.every_steps)
+
+    def get_config(self) -> dict[str, int]:
+        """Return the settings."""
+        return {"every_steps": self.every_steps}
+
+
+def test_a_recipe_without_new_settings_has_the_json_it_always_had() -> None:
+    """Runs in a store from before a setting existed are still found."""
+    assert set(json.loads(recipes.serialized(RECIPE))) == {
+        *("optimizer", "loss", "batch_size", "epochs", "steps_per_epoch", "metrics", "precision")
+    }
+
+
+def test_a_learning_rate_is_the_optimizers() -> None:
+    """It does not matter where the learning rate or the weight decay is written."""
+    here = steps(learning_rate=1e-4, weight_decay=0.01)
+    there = steps(optimizer=keras.optimizers.Adam(1e-4, weight_decay=0.01))
+    assert recipes.serialized(here) == recipes.serialized(there)
+    assert of_optimizer(here)["learning_rate"] == pytest.approx(1e-4)
+
+
+def test_a_schedule_may_be_made_for_the_length_of_the_training() -> None:
+    """A function is given the steps in all, 6 epochs of 8 here, and its schedule is used."""
+    made = recipes.serialized(steps(learning_rate=cosine))
+    assert made == recipes.serialized(steps(learning_rate=schedules.CosineDecay(0.1, 48)))
+    trained_with = recipes.deserialized(made).optimizer
+    assert float(trained_with.learning_rate) == pytest.approx(0.1)
+
+
+def test_a_schedule_of_ones_own_is_known_by_its_source() -> None:
+    """Changing the code of a schedule trains anew."""
+    name = f"{__name__}:Halving"
+    for recipe in (
+        steps(learning_rate=Halving(5)),
+        steps(optimizer=keras.optimizers.SGD(Halving(5))),
+    ):
+        assert recipes.sources(recipe)[name] == source_hash(Halving)
+        rebuilt = recipes.deserialized(recipes.serialized(recipe))
+        assert of_optimizer(rebuilt) == of_optimizer(recipe)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rate": "high"}, "learning_rate is a number"),
+        ({"weight_decay": -1}, "weight_decay is a number of at least 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing is a number of at least 0 and less than 1"),
+        ({"augmentation": ("flip",)}, "give Keras layers, as keras.layers.RandomFlip"),
+        ({"callbacks": "stop"}, "give functions that return a Keras callback"),
+        (
+            {"callbacks": [keras.callbacks.EarlyStopping()]},
+            r"Write functools.partial\(EarlyStopping, setting=…\)",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
+    """A wrong value is said when the recipe is written, not in a training."""
+    with pytest.raises(AblationError, match=said):
+        steps(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"label_smoothing": 0.1, "loss": "mse"}, "the loss mean_squared_error knows no label"),
+        ({"learning_rate": str}, r"learning_rate=str\): str\(steps\) returned str; return a"),
+        ({"callbacks": lambda: None}, "cannot be found by another process"),
+        ({"callbacks": partial(keras.callbacks.EarlyStopping, monitor=object())}, "at the top"),
+        ({"optimizer": "adan"}, "Keras knows no such optimizer"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:
+    """What only Keras can tell is said before any training."""
+    with pytest.raises(AblationError, match=said):
+        trial_of(train_with(**changes)(EXPERIMENT))
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "said"),
+    [
+        (layers.RandomBrightness(0.1), r"value_range ends at 255.*value_range=\(0, 1\)"),
+        (layers.MixUp(), "it mixes labels, which takes them one-hot"),
+    ],
+)
+def test_an_augmentation_that_does_not_suit_the_data_is_refused(
+    augmentation: Any, said: str
+) -> None:
+    """Keras's own default of 0…255 would make white images of those of bytes, without a word."""
+    with pytest.raises(AblationError, match=said):
+        trial_of(train_with(augmentation=augmentation)(EXPERIMENT))
+
+
+def test_an_augmentation_of_several_inputs_is_refused() -> None:
+    """Which input is meant is not known."""
+    x, y = np.zeros((4, 2), np.float32), np.zeros(4)
+    data = Dataset(name="two", x_train=(x, x), y_train=y, x_test=(x, x), y_test=y)
+    with pytest.raises(AblationError, match="several inputs"):
+        recipes.check(steps(augmentation=layers.RandomFlip()), data)
+
+
+def test_augmentations_are_compared_by_what_they_do() -> None:
+    """Neither Keras's names for layers nor their seeds make another trial; a setting does."""
+    flips = [layers.RandomFlip("horizontal", seed=seed) for seed in (1, 2)]
+    sequence = keras.Sequential([layers.RandomFlip("horizontal")])
+    written = {recipes.serialized(steps(augmentation=each)) for each in (*flips, sequence)}
+    assert len(written) == 1
+    assert recipes.serialized(steps(augmentation=layers.RandomFlip("vertical"))) not in written
+
+
+def test_callbacks_are_known_by_what_makes_them() -> None:
+    """A callback's settings and the source of one's own functions are in the trial."""
+    patient = partial(keras.callbacks.EarlyStopping, patience=3)
+    by_epoch = partial(keras.callbacks.LearningRateScheduler, cosine)
+    plain = recipes.serialized(steps(callbacks=(patient, by_epoch)))
+    assert plain != recipes.serialized(steps(callbacks=by_epoch))
+    assert recipes.serialized(recipes.deserialized(plain)) == plain
+    assert recipes.sources(steps(callbacks=by_epoch)) == {f"{__name__}:cosine": source_hash(cosine)}
+
+
+@pytest.mark.parametrize(
+    ("loss", "metrics"),
+    [
+        ("mse", ()),
+        (keras.losses.MeanSquaredError(), ()),
+        ("MeanSquaredError", ()),
+        ({"a": "mse"}, ()),
+        ("binary_crossentropy", ("accuracy",)),
+        (cosine, ("accuracy",)),
+    ],
+)
+def test_accuracy_is_measured_where_there_is_one(loss: Any, metrics: tuple[str, ...]) -> None:
+    """A regression has no accuracy of 0 % in its report."""
+    assert Recipe("adam", loss).metrics == metrics
+    assert Recipe("adam", loss, metrics="mae").metrics == ("mae",)
