@@ -12,6 +12,7 @@ from pytest_ablation.ablation import (
     use,
 )
 from pytest_ablation.combinations import all_pairs, leave_one_out, one_at_a_time
+from pytest_ablation.data.edits import share, shuffled_labels, without_channel, without_class
 from pytest_ablation.errors import AblationError, AblationWarning, DataError
 from pytest_ablation.experiment import Dataset, Experiment, Recipe, Run, Trial
 from pytest_ablation.selectors import having, shortcut
@@ -36,7 +37,11 @@ __all__ = [
     "one_at_a_time",
     "remove",
     "replace",
+    "share",
     "shortcut",
+    "shuffled_labels",
     "train_with",
     "use",
+    "without_channel",
+    "without_class",
 ]

@@ -9,14 +9,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_ablation import arrays
+from pytest_ablation import arrays, batches
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.errors import AblationError, DataError, did_you_mean
 
@@ -65,6 +65,41 @@ class Dataset:
             ("test", self.x_test, self.y_test),
         ):
             self._check(split, x, y)
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        name: str,
+        train: Iterable[Any],
+        test: Iterable[Any],
+        classes: tuple[str, ...] = (),
+        source: str = "",
+    ) -> Self:
+        """Return the data of batches, read once into arrays, in the order of their content.
+
+        Args:
+            name: What to call the data.
+            train: Batches of training examples and labels, a pair each: a finite `tf.data.Dataset`,
+                a `keras.utils.PyDataset`, or a list or other collection of known length.
+            test: Batches of test examples.
+            classes: Names of the classes.
+            source: Where the data came from.
+
+        Raises:
+            DataError: Batches without end, with weights, or of unequal shapes.
+        """
+        x_train, y_train = batches.read(train, f"{name}: train")
+        x_test, y_test = batches.read(test, f"{name}: test")
+        return cls(
+            name=name,
+            x_train=x_train,
+            y_train=y_train,
+            x_test=x_test,
+            y_test=y_test,
+            classes=classes,
+            source=source,
+        )
 
     def _check(self, split: str, x: Arrays, y: Arrays) -> None:
         for things, tree in (("examples", x), ("labels", y)):
