@@ -342,7 +342,7 @@ class Arm:
 
         experiment = self.experiment
         recipe = self.study.profile.recipe(experiment.recipe, arrays.count(experiment.data.x_train))
-        recipes.check(recipe, experiment.data)
+        recipes.check(recipe, experiment.data, self.model)
         backend = keras.backend.backend()
         return Trial(
             model=blueprint.of(self.model),

@@ -13,10 +13,10 @@ from keras import layers
 from keras.optimizers import schedules
 
 from pytest_ablation import AblationError, Dataset, Recipe, train_with
-from pytest_ablation.network.blueprint import source_hash
+from pytest_ablation.network.blueprint import fresh, source_hash
 from pytest_ablation.training import recipe as recipes
-from tests.test_fit import trial_of
-from tests.tiny import EXPERIMENT, RECIPE
+from tests.test_fit import reading, trial_of
+from tests.tiny import EXPERIMENT, RECIPE, net
 
 
 def steps(**changes: Any) -> Recipe:
@@ -140,7 +140,15 @@ def test_an_augmentation_of_several_inputs_is_refused() -> None:
     x, y = np.zeros((4, 2), np.float32), np.zeros(4)
     data = Dataset(name="two", x_train=(x, x), y_train=y, x_test=(x, x), y_test=y)
     with pytest.raises(AblationError, match="several inputs"):
-        recipes.check(steps(augmentation=layers.RandomFlip()), data)
+        recipes.check(steps(augmentation=layers.RandomFlip()), data, net())
+
+
+def test_numbered_words_of_bytes_are_refused() -> None:
+    """As fractions all of them would be word 0, and the network would learn nothing."""
+    words = np.zeros((4, 7), np.uint8)
+    data = Dataset(name="text", x_train=words, y_train=[0] * 4, x_test=words, y_test=[0] * 4)
+    with pytest.raises(AblationError, match=r'"embedding" takes whole numbers.*astype\("int32"\)'):
+        recipes.check(RECIPE, data, fresh(reading))
 
 
 def test_augmentations_are_compared_by_what_they_do() -> None:

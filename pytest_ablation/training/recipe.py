@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from pytest_ablation import arrays
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Dataset, Recipe, canonical_json
 from pytest_ablation.network import blueprint
@@ -50,13 +51,19 @@ def serialized(recipe: Recipe) -> str:
     )
 
 
-def check(recipe: Recipe, data: Dataset) -> None:
-    """See that a recipe suits the data.
+def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
+    """See that a recipe and a network suit the data.
 
     Raises:
-        AblationError: It does not.
+        AblationError: They do not.
     """
     augmentation.check(recipe.augmentation, data)
+    embedding = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    if embedding and any(x.dtype == "uint8" and x.ndim == 2 for x in arrays.each(data.x_train)):
+        raise AblationError(
+            f"{data.name}: bytes (uint8) reach the network as fractions in 0…1, and its layer "
+            f'"{embedding[0]}" takes whole numbers. Give x_train and x_test .astype("int32").'
+        )
 
 
 def deserialized(recipe: str) -> Recipe:
