@@ -396,7 +396,7 @@ class Trained:
     @property
     def accuracy(self) -> Quantity:
         """Share of the test set that the finished model classifies right."""
-        return self._quantity(measures.ACCURACY)
+        return self.metric("accuracy")
 
     @property
     def loss(self) -> Quantity:
@@ -405,8 +405,14 @@ class Trained:
 
     @property
     def gap(self) -> Quantity:
-        """Training accuracy less test accuracy, both of the finished model in inference mode."""
-        return self._quantity(measures.GAP)
+        """Training accuracy less test accuracy, both of the finished model in inference mode.
+
+        Of another main metric than accuracy: how much better it is on the training examples.
+        """
+        experiment = (self.reference or self.arm).experiment
+        name = experiment.main_metric
+        self.arm.experiment.check_metric(name)
+        return self._quantity(measures.gap(name, experiment.less_is_better))
 
     @property
     def time(self) -> Quantity:
@@ -441,6 +447,7 @@ class Trained:
 
     def metric(self, name: str) -> Quantity:
         """Any metric that the recipe compiles, on the test set."""
+        self.arm.experiment.check_metric(name)
         return self._quantity(measures.metric(name))
 
     @property

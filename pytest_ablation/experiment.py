@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pytest_ablation import arrays, batches
 from pytest_ablation.arrays import Arrays
@@ -136,6 +136,14 @@ REGRESSIONS = (
 )
 
 
+# A word of these in a metric's name says that it counts what is wrong.
+LESS_IS_BETTER = (
+    *("loss", "error", "errors", "mae", "mse", "rmse", "mape", "msle", "wape", "wer", "cer"),
+    *("crossentropy", "entropy", "perplexity", "divergence", "hinge", "huber", "poisson"),
+    *("distance", "negatives"),
+)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained.
@@ -206,11 +214,20 @@ class Recipe:
             object.__setattr__(self, name, _as_tuple(getattr(self, name)))
             self._check_each(name)
         metrics = self._usual_metrics if self.metrics is None else self.metrics
-        if isinstance(metrics, str):
-            metrics = (metrics,)
-        object.__setattr__(
-            self, "metrics", metrics if isinstance(metrics, Mapping) else tuple(metrics)
-        )
+        if not isinstance(metrics, Mapping):
+            metrics = tuple(metrics) if isinstance(metrics, list | tuple) else (metrics,)
+        object.__setattr__(self, "metrics", metrics)
+
+    @property
+    def metric_names(self) -> tuple[str, ...] | None:
+        """What Keras calls the metrics, the loss last; None where only Keras can tell."""
+        if isinstance(self.loss, Mapping | list | tuple) or isinstance(self.metrics, Mapping):
+            return None
+        names = [
+            each if isinstance(each, str) else getattr(each, "name", getattr(each, "__name__", ""))
+            for each in self.metrics
+        ]
+        return (*names, "loss") if all(names) else None
 
     @property
     def _usual_metrics(self) -> tuple[str, ...]:
@@ -260,6 +277,13 @@ class Experiment:
         data: What it is trained and tested on.
         name: What to call it in reports; the function's name unless told.
         trainer: Who trains, as "module:function"; Keras unless told.
+        metric: The metric that reports show and `gap` is of; unless told, accuracy where the recipe
+            measures it, else its first metric, else the loss.
+        mode: Whether more of it is better, "max", or less, "min"; "auto" goes by its name, as
+            Keras's callbacks do.
+
+    Raises:
+        AblationError: What is given is not that, or a metric that the recipe does not measure.
     """
 
     model: Callable[[], keras.Model]
@@ -267,6 +291,8 @@ class Experiment:
     data: Dataset
     name: str = ""
     trainer: str = KERAS_TRAINER
+    metric: str = ""
+    mode: Literal["auto", "max", "min"] = "auto"
 
     def __post_init__(self) -> None:
         if not callable(self.model) or hasattr(self.model, "layers"):
@@ -283,6 +309,37 @@ class Experiment:
             )
         if not self.name:
             object.__setattr__(self, "name", getattr(self.model, "__name__", "model"))
+        if self.mode not in ("auto", "max", "min"):
+            raise AblationError(f'Experiment(mode={self.mode!r}): mode is "auto", "max" or "min".')
+        if self.metric:
+            self.check_metric(self.metric)
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that reports show and `gap` is of."""
+        names = self.recipe.metric_names or ("loss",)
+        return self.metric or ("accuracy" if "accuracy" in names else names[0])
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether less of the main metric is better."""
+        if self.mode != "auto":
+            return self.mode == "min"
+        words = set(re.split(r"\W|_|(?<=[a-z])(?=[A-Z])", self.main_metric.lower()))
+        return not words.isdisjoint(LESS_IS_BETTER)
+
+    def check_metric(self, name: str) -> None:
+        """See that the recipe measures a metric, as far as can be told before it is compiled.
+
+        Raises:
+            AblationError: It does not.
+        """
+        known = self.recipe.metric_names if self.trainer == KERAS_TRAINER else None
+        if known is not None and name not in known:
+            raise AblationError(
+                f'the recipe compiles no metric "{name}". Metrics: {", ".join(known)}.'
+                + did_you_mean(name, known)
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

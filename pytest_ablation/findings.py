@@ -16,13 +16,15 @@ from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Run
 from pytest_ablation.quantity import (
     ACCURACY,
-    GAP,
     MINUS,
     TIME,
-    TRAIN_ACCURACY,
     WALL,
+    Measure,
+    gap,
+    metric,
     said,
     sampling_noise,
+    training,
 )
 from pytest_ablation.verdict import Bound, adjusted, decide, smallest_detectable
 
@@ -50,6 +52,8 @@ class Entry:
             backend, trained, reused.
         sample: A PNG with a row of images a class, in base64; empty but in one entry a process.
         classes: The names of the classes.
+        metric: The experiment's main metric.
+        less_is_better: Whether less of it is better.
     """
 
     test: str
@@ -66,6 +70,8 @@ class Entry:
     facts: Mapping[str, Any]
     sample: str = ""
     classes: tuple[str, ...] = ()
+    metric: str = "accuracy"
+    less_is_better: bool = False
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -98,13 +104,14 @@ class Row:
         arm: "baseline", or the ablation.
         tests: The entries of the tests about this arm.
         runs: The arm's runs, one a seed.
-        accuracy: Test accuracy, a fraction.
-        change: Of the test accuracy against the baseline's, a fraction.
+        measure: The experiment's main metric: accuracy, unless it has another.
+        value: The metric on the test set.
+        change: Of the value against the baseline's.
         change_low: Lower limit of the change, at the session's error rate.
         change_high: Upper limit.
-        train_accuracy: Training accuracy in inference mode, a fraction.
-        gap: Training accuracy less test accuracy, a fraction.
-        gap_change: Against the baseline's gap, a fraction.
+        train_value: The metric on training examples, in inference mode.
+        gap: How much better it is on training examples than on the test set.
+        gap_change: Against the baseline's gap.
         wall: Seconds a training took.
         time_ratio: Seconds a step over the baseline's, where a test compared it: it is measured
             side by side, and times of trainings apart are not.
@@ -118,11 +125,12 @@ class Row:
     arm: str
     tests: tuple[Entry, ...]
     runs: tuple[Run, ...]
-    accuracy: float
+    measure: Measure
+    value: float
     change: float
     change_low: float
     change_high: float
-    train_accuracy: float
+    train_value: float
     gap: float
     gap_change: float
     wall: float
@@ -138,6 +146,12 @@ class Row:
         return len(self.runs)
 
     @property
+    def has_limits(self) -> bool:
+        """Whether the change has limits that tell something."""
+        widest = 1.0 if self.measure.unit == "fraction" else math.inf
+        return self.change_low != self.change_high and self.change_low > -widest
+
+    @property
     def outcome(self) -> str:
         """The worst outcome among the tests about this arm."""
         order = ("error", "failed", "undecided", "xfailed", "skipped", "passed")
@@ -146,16 +160,18 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Placebo:
-    """What a baseline's own seeds say of what a session can tell: of test accuracy, as fractions.
+    """What a baseline's own seeds say of what a session can tell of the main metric.
 
     Attributes:
+        measure: The metric.
         seeds: The baseline's seeds.
         deviation: Standard deviation between them.
-        floor: What that is at least, since the test set is a sample.
+        floor: What that is at least, since the test set is a sample; 0 where it is not known.
         detectable: The smallest change that the most seeds would probably (80 %) detect.
         most_seeds: How many those are.
     """
 
+    measure: Measure
     seeds: int
     deviation: float
     floor: float
@@ -208,13 +224,15 @@ class Findings:
         if len(runs) < 2 or own[0].facts["decides_nothing"]:
             return None
         facts = own[0].facts
-        floor = sampling_noise(runs, facts["tested"])
+        measure = metric(own[0].metric)
+        floor = sampling_noise(runs, facts["tested"]) if measure is ACCURACY else 0.0
         try:
-            deviation = stdev(ACCURACY.of(run) for run in runs)
+            deviation = stdev(measure.of(run) for run in runs)
         except AblationError:
             return None
         seeds = facts["seeds"][0], facts["seeds"][1]
         return Placebo(
+            measure=measure,
             seeds=len(runs),
             deviation=deviation,
             floor=floor,
@@ -272,6 +290,8 @@ def entry_of(
         facts=facts,
         sample=sample,
         classes=arm.experiment.data.classes,
+        metric=reference.experiment.main_metric,
+        less_is_better=reference.experiment.less_is_better,
     )
 
 
@@ -294,15 +314,18 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         for each in entry.compared
         if (each.quantity, each.form) == (TIME.name, "ratio")
     ]
-    low, high = _limits(runs, base, reference.facts) if arm else (math.nan, math.nan)
+    measure = metric(reference.metric)
+    more_trained = gap(reference.metric, reference.less_is_better)
+    low, high = _limits(measure, runs, base, reference.facts) if arm else (math.nan, math.nan)
     numbers: dict[str, Any] = {
-        "accuracy": mean(runs, ACCURACY.of),
-        "change": mean(runs, ACCURACY.of) - mean(base, ACCURACY.of),
+        "measure": measure,
+        "value": mean(runs, measure.of),
+        "change": mean(runs, measure.of) - mean(base, measure.of),
         "change_low": low,
         "change_high": high,
-        "train_accuracy": mean(runs, TRAIN_ACCURACY.of),
-        "gap": mean(runs, GAP.of),
-        "gap_change": mean(runs, GAP.of) - mean(base, GAP.of),
+        "train_value": mean(runs, training(reference.metric).of),
+        "gap": mean(runs, more_trained.of),
+        "gap_change": mean(runs, more_trained.of) - mean(base, more_trained.of),
         "wall": mean(runs, WALL.of),
         "time_ratio": timed[-1] if timed else 1.0 if base and not arm else math.nan,
         "params": params,
@@ -315,23 +338,25 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         arm=arm or "baseline",
         tests=entries,
         runs=runs,
-        sentence=_sentence(arm, numbers, len(reference.classes), decides),
+        sentence=_sentence(arm, numbers, reference, decides),
         **numbers,
     )
 
 
 def _limits(
-    runs: tuple[Run, ...], base: tuple[Run, ...], facts: Mapping[str, Any]
+    measure: Measure, runs: tuple[Run, ...], base: tuple[Run, ...], facts: Mapping[str, Any]
 ) -> tuple[float, float]:
-    """Return the limits of the change of accuracy, over the seeds that both arms have."""
+    """Return the limits of the change of a metric, over the seeds that both arms have."""
     seeds = min(len(runs), len(base))
     try:
-        values = [[ACCURACY.of(run) for run in arm[:seeds]] for arm in (runs, base)]
+        values = [[measure.of(run) for run in arm[:seeds]] for arm in (runs, base)]
     except AblationError:
         return math.nan, math.nan
     if seeds < 2:
         return math.nan, math.nan
-    noise = math.hypot(*(sampling_noise(arm[:seeds], facts["tested"]) for arm in (runs, base)))
+    noise = 0.0
+    if measure is ACCURACY:
+        noise = math.hypot(*(sampling_noise(arm[:seeds], facts["tested"]) for arm in (runs, base)))
     verdict = decide(
         values[0].__getitem__,
         values[1].__getitem__,
@@ -343,31 +368,38 @@ def _limits(
     return verdict.low, verdict.high
 
 
-def _sentence(arm: str, row: Mapping[str, Any], classes: int, decides: bool) -> str:
+def _sentence(arm: str, row: Mapping[str, Any], reference: Entry, decides: bool) -> str:
     """Return the finding in a sentence, of the means over the seeds."""
-    if math.isnan(row["accuracy"]):
+    measure, classes = row["measure"], len(reference.classes)
+    if math.isnan(row["value"]):
         return "Not trained."
     if not decides:
         return "Too short a training to tell."
-    if not arm:
+    value, train_value = (said(row[name], measure.unit) for name in ("value", "train_value"))
+    if not arm and measure is not ACCURACY:
         return (
-            f"The network reaches {_percent(row['accuracy'])} on test images and "
-            f"{_percent(row['train_accuracy'])} on training images."
+            f"The network's {measure.name} is {value} on test examples and {train_value} on "
+            "training examples."
         )
-    if classes and row["accuracy"] <= 1.2 / classes:
-        return f"Collapses to chance: {_percent(row['accuracy'])} of test images." + (
+    if not arm:
+        return f"The network reaches {value} on test images and {train_value} on training images."
+    if measure is ACCURACY and classes and row["value"] <= 1.2 / classes:
+        return f"Collapses to chance: {value} of test images." + (
             " The training diverged." if row["diverged"] else ""
         )
-    points = 100 * row["change"]
+    by = said(row["change"], measure.unit, "change")
     if row["change_low"] <= 0 <= row["change_high"]:
-        by = said(row["change"], "fraction", "change")
-        change = f"No clear change in accuracy ({by})"
+        change = f"No clear change in {measure.name} ({by})"
+    elif measure is ACCURACY:
+        change = f"{'Costs' if row['change'] < 0 else 'Gains'} {_size(by)} of accuracy"
     else:
-        change = f"{'Costs' if points < 0 else 'Gains'} {abs(points):.1f} points of accuracy"
+        worse = (row["change"] > 0) == reference.less_is_better
+        change = f"{'Raises' if row['change'] > 0 else 'Lowers'} {measure.name} by {_size(by)}"
+        change += f" ({'worse' if worse else 'better'})"
     parts = [change]
-    if abs(row["gap_change"]) >= 0.05:
+    if abs(row["gap_change"]) >= (0.05 if measure.unit == "fraction" else abs(row["value"]) / 10):
         wider = "widens" if row["gap_change"] > 0 else "narrows"
-        parts.append(f"{wider} the gap by {abs(100 * row['gap_change']):.0f} points")
+        parts.append(f"{wider} the gap by {_rounded(row['gap_change'], measure)}")
     if row["time_ratio"] < 0.8 or row["time_ratio"] > 1.25:
         parts.append(f"takes {row['time_ratio']:.2f}× the time a step")
     if row["params_ratio"] <= 0.95:
@@ -377,5 +409,11 @@ def _sentence(arm: str, row: Mapping[str, Any], classes: int, decides: bool) -> 
     return (", " if len(parts) > 2 else " ").join(parts).replace("-", MINUS) + "."
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
+def _size(change: str) -> str:
+    return change.lstrip(f"+{MINUS}")
+
+
+def _rounded(change: float, measure: Measure) -> str:
+    if measure.unit == "fraction":
+        return f"{abs(100 * change):.0f} points"
+    return _size(said(change, measure.unit, "change"))

@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from statistics import fmean
 from typing import Any, Literal
@@ -37,25 +38,46 @@ class Measure:
     exact: bool = False
 
 
+@cache
 def metric(name: str) -> Measure:
     """Return the measure of a metric that the recipe compiles, on the test set."""
+    return Measure(name, _unit(name), lambda run: _of(run, name, name))
+
+
+@cache
+def training(name: str) -> Measure:
+    """Return the measure of a metric on the training examples, in inference mode."""
+    return Measure(f"training {name}", _unit(name), lambda run: _of(run, f"train_{name}", name))
+
+
+@cache
+def gap(name: str, less_is_better: bool) -> Measure:
+    """Return how much better a metric is on the training examples than on the test set."""
+    sign = -1 if less_is_better else 1
 
     def of(run: Run) -> float:
-        if name not in run.metrics:
-            known = [each for each in run.metrics if not each.startswith("train_")]
-            raise AblationError(
-                f'the recipe compiles no metric "{name}". Metrics: {", ".join(known)}.'
-                + did_you_mean(name, known)
-            )
-        return run.metrics[name]
+        return sign * (training(name).of(run) - metric(name).of(run))
 
-    return Measure(name, "fraction" if "accuracy" in name else "number", of)
+    return Measure("gap", _unit(name), of)
+
+
+def _of(run: Run, key: str, name: str) -> float:
+    if key not in run.metrics:
+        known = [each for each in run.metrics if not each.startswith("train_")]
+        raise AblationError(
+            f'the recipe compiles no metric "{name}". Metrics: {", ".join(known)}.'
+            + did_you_mean(name, known)
+        )
+    return run.metrics[key]
+
+
+def _unit(name: str) -> Unit:
+    return "fraction" if "accuracy" in name else "number"
 
 
 ACCURACY = metric("accuracy")
 LOSS = metric("loss")
-TRAIN_ACCURACY = Measure("training accuracy", "fraction", lambda run: run.metrics["train_accuracy"])
-GAP = Measure("gap", "fraction", lambda run: TRAIN_ACCURACY.of(run) - ACCURACY.of(run))
+GAP = gap("accuracy", False)
 TIME = Measure("time", "seconds", lambda run: run.seconds_per_step)
 WALL = Measure("wall", "seconds", lambda run: run.wall)
 PARAMS = Measure("params", "count", lambda arm: float(arm.params), exact=True)

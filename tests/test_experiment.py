@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
-from pytest_ablation import DataError, Dataset
+from pytest_ablation import AblationError, DataError, Dataset, Experiment, Recipe
+from tests.tiny import net
 
 X, Y = np.zeros((4, 2), np.float32), np.arange(4)
 
@@ -39,3 +41,46 @@ def test_data_of_several_arrays_is_known_by_all_of_them() -> None:
     assert two.fingerprint == dataset(x_train={"b": X, "a": X}).fingerprint
     assert two.fingerprint != dataset(x_train={"a": X, "b": X + 1}).fingerprint
     assert two.fingerprint != dataset().fingerprint
+
+
+def experiment(**changes: Any) -> Experiment:
+    """Return an experiment, its recipe or its metric changed."""
+    told = {name: changes.pop(name) for name in ("metric", "mode") if name in changes}
+    return Experiment(
+        net, Recipe(**{"optimizer": "sgd", "loss": "mse", **changes}), dataset(), **told
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric", "less_is_better"),
+    [
+        ({"loss": "binary_crossentropy"}, "accuracy", False),
+        ({}, "loss", True),
+        ({"metrics": ("mae", "mse")}, "mae", True),
+        ({"metrics": ("auc", "accuracy")}, "accuracy", False),
+        ({"metrics": keras.metrics.AUC(name="auc")}, "auc", False),
+        ({"metrics": keras.metrics.RootMeanSquaredError()}, "root_mean_squared_error", True),
+        ({"metrics": ("mae", "r2_score"), "metric": "r2_score"}, "r2_score", False),
+        ({"metrics": "mae", "mode": "max"}, "mae", False),
+        ({"loss": {"a": "mse"}, "metrics": {"a": "mae"}, "metric": "a_mae"}, "a_mae", True),
+    ],
+)
+def test_an_experiment_has_a_main_metric(
+    changes: dict[str, Any], metric: str, less_is_better: bool
+) -> None:
+    """Accuracy where there is one, else the first metric, else the loss; its name says the way."""
+    found = experiment(**changes)
+    assert (found.main_metric, found.less_is_better) == (metric, less_is_better)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics": "mae", "metric": "mea"}, r'metric "mea". Metrics: mae, loss. .* "mae"\?'),
+        ({"mode": "up"}, r"Experiment\(mode='up'\)"),
+    ],
+)
+def test_a_main_metric_that_is_not_measured_is_refused(changes: dict[str, Any], said: str) -> None:
+    """A slip in its name is found when the experiment is written."""
+    with pytest.raises(AblationError, match=said):
+        experiment(**changes)

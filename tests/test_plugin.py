@@ -867,3 +867,57 @@ def test_it(variant, baseline):
     assert variant > baseline
 """)
     pytester.runpytest().assert_outcomes(passed=2)
+
+
+def test_a_regression_is_studied_by_its_error(suite: pytest.Pytester) -> None:
+    """A metric of one's own is compared and reported; accuracy, which it lacks, is said at once."""
+    suite.makeconftest(
+        """
+        import keras
+        import pytest
+        from keras import layers
+        from tiny import EXPERIMENT
+        from dataclasses import replace
+        from pytest_ablation import Experiment, Recipe
+
+        def net():
+            return keras.Sequential([
+                keras.Input((4, 4, 3)),
+                layers.Flatten(name="flatten"),
+                layers.Dense(4, activation="relu", name="dense"),
+                layers.Dense(1, name="number"),
+            ])
+
+        @pytest.fixture(scope="session")
+        def experiment():
+            data = EXPERIMENT.data
+            data = replace(data, classes=(), y_train=data.y_train / 2, y_test=data.y_test / 2)
+            recipe = Recipe("adam", "mse", batch_size=16, steps_per_epoch=4, metrics="mae")
+            return Experiment(net, recipe, data)
+        """
+    )
+    suite.makepyfile(
+        """
+        import pytest
+        from pytest_ablation import remove
+
+        @pytest.mark.ablation(remove("dense"))
+        def test_error(variant):
+            assert variant.metric("mae").change <= 5
+            assert -5 <= variant.gap.change <= 5
+
+        def test_accuracy(baseline):
+            assert baseline.accuracy >= 0.5
+        """
+    )
+    result = suite.runpytest(
+        "--ablation-profile=full", "--ablation-seeds=3", "--html=report.html", "-p", "no:xdist"
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            '*AblationError: the recipe compiles no metric "accuracy". Metrics: mae, loss.*',
+            "*net * mae * change *",
+        ]
+    )
+    assert "Test<br>mae" in (suite.path / "report.html").read_text()

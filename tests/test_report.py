@@ -360,7 +360,7 @@ def test_figures_are_small_and_made_of_text_and_lines() -> None:
     """Text in a figure can be searched and copied; a figure takes under 40 kB, without ids."""
     arms = {"baseline": runs(0.587, 0.86), "remove $x$ & co": runs(0.55, 0.98, seeds=5)}
     drawn = [
-        figures.accuracies(arms),
+        figures.values(arms),
         figures.times({"baseline": 1.0, "a": math.nan}),
         figures.curves(arms["remove $x$ & co"], arms["baseline"], title="remove $x$ & co"),
     ]
@@ -403,7 +403,7 @@ def test_any_curve_can_be_drawn(curves: dict[str, tuple[float, ...]]) -> None:
     for svg in (
         figures.curves(arm, (), title="t"),
         figures.curves((), arm, title="t"),
-        figures.accuracies({"baseline": arm}),
+        figures.values({"baseline": arm}),
         figures.times({"baseline": math.nan, "a": 0.5}),
     ):
         assert svg.startswith("<svg")
@@ -451,3 +451,59 @@ def test_names_are_not_taken_for_styles() -> None:
     table = terminal.table(Findings({"t": odd}), width=80, color=False)
 
     assert "remove [red]a[/red]" in table
+
+
+# ------------------------------------------------------------------------ metrics of other kinds
+
+
+def of_error(error: float, train_error: float) -> tuple[Run, ...]:
+    """Return an arm's runs that measure an error."""
+    return tuple(
+        replace(
+            run,
+            fingerprint=f"{error}-{run.seed}",
+            metrics={"mae": error + run.seed / 1000, "train_mae": train_error, "loss": 0.2},
+            curves={"mae": (0.9, train_error), "val_mae": (1.0, error)},
+        )
+        for run in runs(0, 0)
+    )
+
+
+def study_of_error() -> Findings:
+    """Return the findings of a regression: one variant is better, one worse."""
+    findings = Findings()
+    base = entry("test_baseline", "", (), baseline=of_error(0.31, 0.3), compared=())
+    better = replace(base, test="b", ablation="insert Dense", variant=of_error(0.25, 0.2))
+    worse = replace(base, test="w", ablation="remove dense", variant=of_error(0.5, 0.5))
+    for each in (base, better, worse):
+        findings.add(replace(each, metric="mae", less_is_better=True, classes=()))
+    return findings
+
+
+def test_another_metric_is_shown_by_its_name() -> None:
+    """A regression's report says its error, which way it went, and nothing of accuracy."""
+    findings = study_of_error()
+    shown = text_of(html.page(findings))
+    table = terminal.table(findings, width=140, color=False)
+    for words in (
+        "The network's mae is 0.3105 on test examples and 0.3 on training examples.",
+        "Raises mae by 0.19 (worse)",
+        "Lowers mae by 0.06 (better) and widens the gap by 0.04.",
+        "baseline's mae varies by 0.0007071 from seed to seed (2 seeds). 5 seeds",
+    ):
+        assert words in " ".join(shown.replace("&#39;", "'").split())
+        assert words in " ".join(table.split())
+    assert "Test mae" in shown
+    assert "Mae by epoch" in shown
+    assert "ccuracy" not in shown
+    assert "ccuracy" not in table
+
+
+def test_another_metric_is_shown_in_a_tests_row() -> None:
+    """The row's one head says accuracy, so the cell says what else it is."""
+    row = study_of_error().rows()[2]
+    cells = html.row_cells(row.tests[0], row)
+    assert "-->mae 0.5005</td>" in cells[0]
+    unfolded = text_of(html.unfolded(row.tests[0], row))
+    assert "Test mae Training mae" in unfolded
+    assert "0.501 0.5" in unfolded

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from pytest_ablation.experiment import Run
-from pytest_ablation.quantity import said
+from pytest_ablation.quantity import ACCURACY, Measure, said
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,28 +29,32 @@ INK = "#010203"  # stands for the colour of the text around the figure
 
 MOST_POINTS = 60
 LONGEST_LABEL = 44
-DASHES = (0, (3, 1.6))
-
 Points = list[tuple[float, float]]
+Style = str | tuple[int, tuple[float, float]]
+DASHES: Style = (0, (3, 1.6))
 
 
-def curves(variant: Sequence[Run], baseline: Sequence[Run], *, title: str) -> str:
-    """Return accuracy by epoch: training dashed, test solid, the variant over the baseline.
+def curves(
+    variant: Sequence[Run], baseline: Sequence[Run], measure: Measure = ACCURACY, *, title: str
+) -> str:
+    """Return a metric by epoch: training dashed, test solid, the variant over the baseline.
 
     Thick lines are means over the seeds; thin ones the seeds of the arm that the figure is about.
 
     Args:
         variant: Runs of the variant; none where the figure is about the baseline.
         baseline: Runs of the baseline.
+        measure: The metric. Accuracy has an axis from 0 to 100 %, others one of their values.
         title: What the figure shows, for those who cannot see it.
     """
     subject = variant or baseline
     figure = _figure(width=240, height=150)
     axes = figure.add_axes((0.15, 0.16, 0.82, 0.78))
     epochs = max((len(c) for run in (*variant, *baseline) for c in run.curves.values()), default=1)
-    _frame(axes, epochs=max(epochs, 2))
+    lines: dict[str, Style] = {measure.name: DASHES, f"val_{measure.name}": "solid"}
+    _frame(axes, max(epochs, 2), _ticks((*variant, *baseline), [*lines], measure))
     for runs, color in ((baseline, BASELINE), (variant, VARIANT)):
-        for name, style in (("accuracy", DASHES), ("val_accuracy", "solid")):
+        for name, style in lines.items():
             for run in runs if runs is subject and len(runs) > 1 else ():
                 _line(axes, _by_epoch([run], name), color, style, width=0.6, alpha=0.5)
             _line(axes, _by_epoch(runs, name), color, style, width=1.6)
@@ -61,22 +65,26 @@ def curves(variant: Sequence[Run], baseline: Sequence[Run], *, title: str) -> st
     return _svg(figure, title)
 
 
-def accuracies(arms: Mapping[str, Sequence[Run]]) -> str:
-    """Return the test accuracy of each arm: a dot for the mean, fainter ones for the seeds.
+def values(arms: Mapping[str, Sequence[Run]], measure: Measure = ACCURACY) -> str:
+    """Return a metric of each arm on the test set: a dot for the mean, fainter ones for the seeds.
 
     Args:
         arms: Runs by the arm's name, the baseline's first.
+        measure: The metric.
     """
-    values = {arm: _values(runs, _accuracy) for arm, runs in arms.items()}
-    known = [value for each in values.values() for value in each] or [0.0]
+    found = {
+        arm: _finite([run.metrics.get(measure.name, math.nan) for run in runs])
+        for arm, runs in arms.items()
+    }
+    known = [value for each in found.values() for value in each] or [0.0]
     low, high = min(known), max(known)
     margin = 0.06 * (high - low) or 0.05
     return _strips(
-        values,
-        lambda value: said(value, "fraction"),
+        found,
+        lambda value: said(value, measure.unit),
         limits=(low - margin, high + margin),
         are_bars=False,
-        title="Test accuracy of each arm",
+        title=f"Test {measure.name} of each arm",
     )
 
 
@@ -99,17 +107,30 @@ def times(ratios: Mapping[str, float]) -> str:
 # ------------------------------------------------------------------------------------- curves
 
 
-def _frame(axes: Axes, epochs: int) -> None:
+def _ticks(
+    runs: Sequence[Run], names: Sequence[str], measure: Measure
+) -> tuple[tuple[float, str], ...]:
+    """Return the lowest, middle and highest value of the axis, and how each is said."""
+    if measure.unit == "fraction":
+        return (0.0, "0"), (0.5, "50"), (1.0, "100 %")
+    seen = _finite([value for run in runs for name in names for value in run.curves.get(name, ())])
+    low, high = min(seen, default=0.0), max(seen, default=1.0)
+    high = high if high > low else low + 1
+    return tuple((at, f"{at:.2g}") for at in (low, (low + high) / 2, high))
+
+
+def _frame(axes: Axes, epochs: int, ticks: tuple[tuple[float, str], ...]) -> None:
     # By hand: matplotlib's own axes would make a figure take a third longer.
     axes.axis("off")
-    axes.set(xlim=(1, epochs), ylim=(0, 1))
-    for height, name in ((0.0, "0"), (0.5, "50"), (1.0, "100 %")):
+    axes.set(xlim=(1, epochs), ylim=(ticks[0][0], ticks[-1][0]))
+    for height, name in ticks:
         axes.plot([1, epochs], [height, height], color=INK, linewidth=0.5, alpha=0.25)
         axes.annotate(
             name, (1, height), (-4, 0), textcoords="offset points", ha="right", va="center"
         )
+    foot = ticks[0][0]
     for epoch, name, side in ((1, "epoch 1", "left"), (epochs, str(epochs), "right")):
-        axes.annotate(name, (epoch, 0), (0, -4), textcoords="offset points", ha=side, va="top")
+        axes.annotate(name, (epoch, foot), (0, -4), textcoords="offset points", ha=side, va="top")
 
 
 def _by_epoch(runs: Sequence[Run], name: str) -> Points:
@@ -126,7 +147,7 @@ def _line(
     axes: Axes,
     points: Points,
     color: str,
-    style: str | tuple[int, tuple[float, float]],
+    style: Style,
     width: float,
     alpha: float = 1.0,
 ) -> None:
@@ -188,12 +209,8 @@ def _shortened(name: str) -> str:
     return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
 
 
-def _values(runs: Sequence[Run], of: Callable[[Run], float]) -> list[float]:
-    return [value for value in map(of, runs) if math.isfinite(value)]
-
-
-def _accuracy(run: Run) -> float:
-    return run.metrics.get("accuracy", math.nan)
+def _finite(numbers: Sequence[float]) -> list[float]:
+    return [number for number in numbers if math.isfinite(number)]
 
 
 # ---------------------------------------------------------------------------------------- SVG

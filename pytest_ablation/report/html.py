@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_ablation.experiment import Run
     from pytest_ablation.findings import Entry, Findings, Placebo, Row
+    from pytest_ablation.quantity import Measure
 
 MOST_DRAWN = 24
 MOST_LEADS = 3
@@ -37,8 +39,9 @@ class _Study:
 
     Attributes:
         name: The experiment's.
+        metric: The name of its main metric.
         rows: Its rows of the findings table.
-        accuracies: A figure.
+        values: A figure of the metric.
         times: A figure.
         curves: A row and its figure each, of those that are drawn.
         left_out: How many rows are not drawn.
@@ -48,8 +51,9 @@ class _Study:
     """
 
     name: str
+    metric: str
     rows: tuple[Row, ...]
-    accuracies: str
+    values: str
     times: str
     curves: tuple[tuple[Row, str], ...]
     left_out: int
@@ -89,9 +93,15 @@ def page(findings: Findings) -> str:
 
 
 def _leads(rows: Sequence[Row]) -> list[Row]:
-    """Return the variants that change the accuracy most."""
-    telling = [row for row in rows if abs(row.change) >= 0.005]
+    """Return the variants that change the metric most."""
+    telling = [row for row in rows if _tells(row)]
     return sorted(telling, key=lambda row: -abs(row.change))[:MOST_LEADS]
+
+
+def _tells(row: Row) -> bool:
+    if row.measure.unit == "fraction":
+        return abs(row.change) >= 0.005
+    return row.change_low > 0 or row.change_high < 0
 
 
 def _study(
@@ -99,6 +109,7 @@ def _study(
 ) -> _Study:
     from pytest_ablation.report import figures
 
+    measure = rows[0].measure
     runs = {row.arm: row.runs for row in rows}
     baseline = runs["baseline"]
     trained = [row for row in rows if row.arm != "baseline" and runs[row.arm]]
@@ -108,11 +119,12 @@ def _study(
     arms = {"baseline": baseline} | {row.arm: runs[row.arm] for row in drawn}
     return _Study(
         name=name,
+        metric=measure.name,
         rows=rows,
-        accuracies=figures.accuracies(arms) if drawn else "",
+        values=figures.values(arms, measure) if drawn else "",
         times=figures.times({row.arm: row.time_ratio for row in drawn}) if drawn else "",
         curves=tuple(
-            (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row.arm))
+            (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row))
             for row in drawn
         ),
         left_out=len(trained) - len(telling),
@@ -122,24 +134,35 @@ def _study(
     )
 
 
-def _curves(variant: tuple[Run, ...], baseline: tuple[Run, ...], arm: str) -> str:
+def _curves(variant: tuple[Run, ...], baseline: tuple[Run, ...], row: Row) -> str:
     from pytest_ablation.report import figures
 
-    return figures.curves(variant, baseline, title=f"Accuracy by epoch: {arm}")
+    title = f"{_capital(row.measure.name)} by epoch: {row.arm}"
+    return figures.curves(variant, baseline, row.measure, title=title)
 
 
 # ------------------------------------------------------------------------------ a test's row
 
-Column = tuple[str, str, Callable[["Row"], float], Callable[[float], str]]
+Column = tuple[str, str, Callable[["Row"], float], Callable[[float, "Measure"], str]]
 
 
 def _columns() -> tuple[Column, ...]:
     return (
-        ("accuracy", "Accuracy", lambda row: row.accuracy, words.fraction),
-        ("change", "Change", lambda row: row.change, words.points),
-        ("gap", "Gap", lambda row: row.gap, words.points),
-        ("time_ratio", "Time a step", lambda row: row.time_ratio, words.ratio),
+        ("accuracy", "Accuracy", lambda row: row.value, _named),
+        ("change", "Change", lambda row: row.change, words.change),
+        ("gap", "Gap", lambda row: row.gap, words.change),
+        ("time_ratio", "Time a step", lambda row: row.time_ratio, _ratio),
     )
+
+
+def _named(value: float, measure: Measure) -> str:
+    # The page has one head for the metrics of all experiments: another than accuracy says its name.
+    name = "" if measure.name == "accuracy" else f"{measure.name} "
+    return f"{name}{words.value(value, measure)}"
+
+
+def _ratio(value: float, measure: Measure) -> str:
+    return words.ratio(value)
 
 
 def header_cells() -> list[str]:
@@ -159,7 +182,9 @@ def row_cells(entry: Entry | None, row: Row | None) -> list[str]:
     cells = []
     for name, _, of, shown in _columns():
         value = of(row) if row and (is_variant or name in ("accuracy", "gap")) else math.nan
-        content = "" if math.isnan(value) else f"{_sort_key(value)}{shown(value)}"
+        content = ""
+        if row and not math.isnan(value):
+            content = f"{_sort_key(value)}{escape(shown(value, row.measure))}"
         cells.append(f'<td class="ablation col-{name}" style="display:none">{content}</td>')
     return cells
 
@@ -185,7 +210,8 @@ def unfolded(entry: Entry, row: Row, *, brief: bool = False) -> str:
         entry=entry,
         row=row,
         runs=runs,
-        curves=_curves(entry.variant, entry.baseline, row.arm) if runs and not brief else "",
+        curves=_curves(entry.variant, entry.baseline, row) if runs and not brief else "",
+        metric=row.measure.name,
         summary="" if brief else _without_rules(entry.summary),
         nan=math.nan,
     )
@@ -197,6 +223,10 @@ def _without_rules(summary: str) -> str:
         "[\N{BOX DRAWINGS LIGHT HORIZONTAL}-\N{BOX DRAWINGS DOUBLE VERTICAL}]", " ", summary
     )
     return "\n".join(line.rstrip() for line in plain.splitlines() if line.strip())
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _after_colon(sentence: str) -> str:
@@ -221,10 +251,10 @@ def _templates() -> Environment:
     )
     shown = (
         *(words.verdict, words.placebo, words.p_value, words.limits),
-        *(words.fraction, words.points, words.ratio, words.seconds, words.count),
+        *(words.value, words.change, words.ratio, words.seconds, words.count),
     )
     environment.filters |= {function.__name__: function for function in shown}
-    environment.filters["after_colon"] = _after_colon
+    environment.filters |= {"after_colon": _after_colon, "capital": _capital}
     return environment
 
 

@@ -20,18 +20,22 @@ NARROWEST_NAME = 22  # or a third of the line, where names are that long
 INDENT = 2
 PADDING = 2  # between two columns
 
+METRIC = "metric"  # stands for the name of the experiment's own
+
 # Most telling first: as many as fit are shown.
 COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("accuracy", lambda row: words.fraction(row.accuracy)),
+    (METRIC, lambda row: words.value(row.value, row.measure)),
     (
         "change",
-        lambda row: words.UNKNOWN if row.arm == "baseline" else words.points(row.change),
+        lambda row: (
+            words.UNKNOWN if row.arm == "baseline" else words.change(row.change, row.measure)
+        ),
     ),
     ("verdict", words.verdict),
     ("seeds", lambda row: str(row.seeds)),
     ("time", lambda row: words.ratio(row.time_ratio)),
-    ("gap", lambda row: words.points(row.gap)),
-    ("training", lambda row: words.fraction(row.train_accuracy)),
+    ("gap", lambda row: words.change(row.gap, row.measure)),
+    ("training", lambda row: words.value(row.train_value, row.measure)),
     ("parameters", lambda row: words.count(row.params)),
     ("wall", lambda row: words.seconds(row.wall)),
 )
@@ -113,7 +117,8 @@ def _fitting(rows: Sequence[Row], width: int) -> list[Column]:
     """Return the columns that fit beside a name, each with its width."""
     shown: list[Column] = []
     left = width - max(NARROWEST_NAME, min(width // 3, max(len(row.arm) for row in rows)))
-    for head, of in COLUMNS:
+    for name, of in COLUMNS:
+        head = rows[0].measure.name if name == METRIC else name
         size = max(len(head), *(len(of(row)) for row in rows))
         left -= size + PADDING
         if left < 0:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_ablation.quantity import Form, Unit, said
+from pytest_ablation.quantity import ACCURACY, Form, Measure, Unit, said
 
 if TYPE_CHECKING:
     from pytest_ablation.findings import Placebo, Row
@@ -55,13 +55,13 @@ def placebo(of: Placebo | None) -> str:
     if of is None:
         return ""
     between, floor, least = (
-        said(value, "fraction", "change").lstrip("+")
+        said(value, of.measure.unit, "change").lstrip("+")
         for value in (of.deviation, of.floor, of.detectable)
     )
+    at_least = f"; by {floor} at least, with this test set" if of.measure is ACCURACY else ""
     return (
-        f"The baseline's accuracy varies by {between} from seed to seed ({of.seeds} seeds; by "
-        f"{floor} at least, with this test set). {of.most_seeds} seeds an arm would probably "
-        f"detect a change of {least}."
+        f"The baseline's {of.measure.name} varies by {between} from seed to seed ({of.seeds} "
+        f"seeds{at_least}). {of.most_seeds} seeds an arm would probably detect a change of {least}."
     )
 
 
@@ -72,19 +72,19 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def fraction(value: float) -> str:
-    """Return a share in percent."""
-    return _said(value, "fraction")
+def value(number: float, measure: Measure) -> str:
+    """Return a metric's value: of accuracy ``58.4 %``."""
+    return _said(number, measure.unit)
 
 
-def points(value: float) -> str:
-    """Return a difference of shares in points."""
-    return _said(value, "fraction", "change")
+def change(number: float, measure: Measure) -> str:
+    """Return a metric's change: of accuracy ``−3.7 points``."""
+    return _said(number, measure.unit, "change")
 
 
-def limits(low: float, high: float) -> str:
-    """Return an interval of a difference of shares: ``−6.8 … −2.3 points``."""
-    return f"{points(low).removesuffix(' points')} … {points(high)}"
+def limits(low: float, high: float, measure: Measure) -> str:
+    """Return an interval of a metric's change: of accuracy ``−6.8 … −2.3 points``."""
+    return f"{change(low, measure).removesuffix(' points')} … {change(high, measure)}"
 
 
 def ratio(value: float) -> str:
