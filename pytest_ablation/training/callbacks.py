@@ -18,17 +18,27 @@ def serialized(makers: Sequence[Callable[..., Any]]) -> list[dict[str, Any]]:
     Raises:
         AblationError: A function or argument that another process could not find.
     """
-    return [
-        {"make": _name(function), "args": _plain(args), "settings": _plain(settings)}
-        for function, args, settings in map(_taken_apart, makers)
-    ]
+    plain = []
+    for function, args, settings in map(_taken_apart, makers):
+        module, _, name = _name(function).partition(":")
+        plain.append(
+            {
+                "module": module,
+                "class_name": name,  # as Keras's own configurations have it
+                "args": _plain(args),
+                "config": _plain(settings),
+            }
+        )
+    return plain
 
 
 def deserialized(plain: Sequence[dict[str, Any]]) -> tuple[Callable[..., Any], ...]:
     """Return the functions that make callbacks."""
     return tuple(
         functools.partial(
-            pkgutil.resolve_name(each["make"]), *_found(each["args"]), **_found(each["settings"])
+            pkgutil.resolve_name(f"{each['module']}:{each['class_name']}"),
+            *_found(each["args"]),
+            **_found(each["config"]),
         )
         for each in plain
     )
