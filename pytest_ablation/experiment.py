@@ -325,8 +325,8 @@ class Experiment:
         """Whether less of the main metric is better."""
         if self.mode != "auto":
             return self.mode == "min"
-        words = set(re.split(r"\W|_|(?<=[a-z])(?=[A-Z])", self.main_metric.lower()))
-        return not words.isdisjoint(LESS_IS_BETTER)
+        words = re.split(r"\W|_|(?<=[a-z])(?=[A-Z])", self.main_metric)
+        return not {word.lower() for word in words}.isdisjoint(LESS_IS_BETTER)
 
     def check_metric(self, name: str) -> None:
         """See that the recipe measures a metric, as far as can be told before it is compiled.

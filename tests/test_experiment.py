@@ -60,6 +60,7 @@ def experiment(**changes: Any) -> Experiment:
         ({"metrics": ("auc", "accuracy")}, "accuracy", False),
         ({"metrics": keras.metrics.AUC(name="auc")}, "auc", False),
         ({"metrics": keras.metrics.RootMeanSquaredError()}, "root_mean_squared_error", True),
+        ({"metrics": "MeanAbsoluteError"}, "MeanAbsoluteError", True),
         ({"metrics": ("mae", "r2_score"), "metric": "r2_score"}, "r2_score", False),
         ({"metrics": "mae", "mode": "max"}, "mae", False),
         ({"loss": {"a": "mse"}, "metrics": {"a": "mae"}, "metric": "a_mae"}, "a_mae", True),
