@@ -6,6 +6,7 @@ from pytest_ablation.ablation import (
     cut,
     feed_with,
     insert,
+    override,
     remove,
     replace,
     train_with,
@@ -14,7 +15,7 @@ from pytest_ablation.ablation import (
 from pytest_ablation.combinations import all_pairs, leave_one_out, one_at_a_time
 from pytest_ablation.data.edits import share, shuffled_labels, without_channel, without_class
 from pytest_ablation.errors import AblationError, AblationWarning, DataError
-from pytest_ablation.experiment import Dataset, Experiment, Recipe, Run, Trial
+from pytest_ablation.experiment import Dataset, Experiment, Progress, Recipe, Run, Trial
 from pytest_ablation.selectors import having, shortcut
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Experiment",
+    "Progress",
     "Recipe",
     "Run",
     "Trial",
@@ -35,6 +37,7 @@ __all__ = [
     "insert",
     "leave_one_out",
     "one_at_a_time",
+    "override",
     "remove",
     "replace",
     "share",

@@ -22,6 +22,7 @@ from pytest_ablation.selectors import (
     word,
     words,
 )
+from pytest_ablation.settings import flat, plain
 
 if TYPE_CHECKING:
     import keras
@@ -156,9 +157,22 @@ class FeedWith:
         return f"feed_with({code(self.function)})"
 
 
+@dataclass(frozen=True)
+class Override:
+    """Change settings of an experiment that has settings in the place of a network."""
+
+    changes: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"set {settings(flat(self.changes))}"
+
+    def __repr__(self) -> str:
+        return f"override({settings(self.changes)})"
+
+
 GraphStep: TypeAlias = Remove | Replace | Configure | Insert | Cut
 ModelStep: TypeAlias = GraphStep | Use
-Step: TypeAlias = ModelStep | TrainWith | FeedWith
+Step: TypeAlias = ModelStep | TrainWith | FeedWith | Override
 
 
 def _repaired(repair: bool) -> str:
@@ -331,6 +345,17 @@ def train_with(**recipe: Any) -> Ablation:
                 f"Settings: {', '.join(known)}." + did_you_mean(name, known)
             )
     return Ablation((TrainWith(recipe),))
+
+
+def override(**settings: Any) -> Ablation:
+    """Change settings of an experiment that has them, as in ``override(max_depth=3)``.
+
+    Where a setting is a mapping, so is its change: ``override(pca={"components": 16})`` leaves
+    what else is in it. ``override(pca=None)`` puts None in its place.
+    """
+    if not settings:
+        raise AblationError("override(): name a setting, as override(max_depth=3).")
+    return Ablation((Override(plain(settings, "override")),))
 
 
 def feed_with(function: Callable[[Dataset], Dataset]) -> Ablation:

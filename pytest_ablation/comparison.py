@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# Of a training step: known where Keras takes it.
+OF_STEPS = {"time", "flops"}
+
+
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
     """The evidence for a verdict is not in: the test ends as undecided."""
 
@@ -72,7 +76,7 @@ class Quantity:
     @property
     def values(self) -> tuple[float, ...]:
         """One value a seed, of the seeds that the test has looked at; trains the least number."""
-        if self.measure.exact:
+        if self._is_exact:
             return (self.measure.of(self.arm),)
         return tuple(
             self._of(self.arm, seed) for seed in range(_looked_at(self.arm, self.asserted))
@@ -130,7 +134,7 @@ class Quantity:
         return self._within(at_most=_next(number, -math.inf))
 
     def __eq__(self, other: object) -> bool:
-        if self.measure.exact and isinstance(other, Real):
+        if self._is_exact and isinstance(other, Real):
             return self._within(at_least=float(other), at_most=float(other))
         raise AblationError(
             f"{self.name} == {other!r}: trained values are never equal for sure. Write a bound, "
@@ -156,7 +160,7 @@ class Quantity:
         lines = [_values_of(arm, self.measure, compared.seeds) for arm in arms]
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
-        shared = "" if self.measure.exact else f"{over} comparisons"
+        shared = "" if self._is_exact else f"{over} comparisons"
         return [
             *filter(None, lines),
             f"{self.name}: {compared.evidence}",
@@ -165,6 +169,10 @@ class Quantity:
         ]
 
     # ------------------------------------------------------------------------------------------
+
+    @property
+    def _is_exact(self) -> bool:
+        return self.measure.exact and self.arm.has_network
 
     @property
     def _is_timed_in_turn(self) -> bool:
@@ -188,16 +196,17 @@ class Quantity:
         return replace(self, form=form)
 
     def _of(self, arm: Arm, seed: int) -> float:
-        if self.measure.exact:
+        if self._is_exact:
             return self.measure.of(arm)
         run = arm.run(seed)
         value = self.measure.of(run)
         if not math.isfinite(value):
             why = f": its training diverged in epoch {run.diverged}" if run.diverged else ""
+            has = [name for name, number in run.metrics.items() if math.isfinite(number)]
+            instead = f" a quantity that it still has, as {has[0]}" if has else " something else"
             raise AblationError(
                 f"{self.name}: {self.measure.name} of {arm.description} is "
-                f"{said(value, self.measure.unit)} with seed {seed}{why}. Compare a quantity that "
-                "it still has, as accuracy."
+                f"{said(value, self.measure.unit)} with seed {seed}{why}. Compare{instead}."
             )
         return value
 
@@ -226,7 +235,7 @@ class Quantity:
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
         study = self.arm.study
         sides = self._sides
-        if self.measure.exact:
+        if self._is_exact:
             change = self._sum(sides[0], 0) - (self._sum(sides[1], 0) if len(sides) > 1 else 0.0)
             outcome: Outcome = "holds" if bound.allows(change) else "violated"
             return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
@@ -290,7 +299,7 @@ class Quantity:
                 self.made[-1].low, self.made[-1].high
             )
         verdict = self._decided(bound, study.seeds, self.asserted.among(study.comparisons))
-        wiring_only = study.profile.decides_nothing and not self.measure.exact
+        wiring_only = study.profile.decides_nothing and not self._is_exact
         reason = f"the {study.profile.name} profile is too short to tell" if wiring_only else ""
         compared = Compared(
             quantity=self.measure.name,
@@ -312,6 +321,7 @@ class Quantity:
         self.asserted.made.append(compared)
         if not wiring_only:
             self._warn_of_a_tight(bound, compared)
+            self._warn_of_equal_seeds(compared.seeds)
         if compared.outcome == "undecided":
             # Of the wiring only: its numbers are none.
             found = "" if wiring_only else f" {compared.evidence};"
@@ -366,6 +376,22 @@ class Quantity:
             ),
             stacklevel=4,
         )
+
+    def _warn_of_equal_seeds(self, seeds: int) -> None:
+        """Warn of a trainer of the user's own whose numbers do not depend on the seed."""
+        runs = self.arm.known[:seeds]
+        if self.arm.made is None or len(runs) < 2:
+            return
+        first, *others = (sorted(run.metrics.items()) for run in runs)
+        if all(each == first for each in others):
+            warnings.warn(
+                AblationWarning(
+                    f"{self.arm.experiment.trainer} gave equal metrics with {len(runs)} seeds of "
+                    f"{self.arm.description}. If training involves chance, derive it from "
+                    "trial.seed: as it is, the verdict is of this one training only."
+                ),
+                stacklevel=4,
+            )
 
     def _bound(self, number: float | None) -> float | None:
         if number is None:
@@ -426,7 +452,7 @@ class Trained:
 
     @property
     def params(self) -> Quantity:
-        """Parameters of the network; known without training."""
+        """Parameters of the network, known without training; with settings what a run told of."""
         return self._quantity(measures.PARAMS)
 
     @property
@@ -446,7 +472,7 @@ class Trained:
         return differences.of(self.arm, self.reference)
 
     def metric(self, name: str) -> Quantity:
-        """Any metric that the recipe compiles, on the test set."""
+        """Any metric that the recipe compiles, on the test set, or that a trainer returns."""
         self.arm.experiment.check_metric(name)
         return self._quantity(measures.metric(name))
 
@@ -457,9 +483,14 @@ class Trained:
 
     @property
     def history(self) -> pd.DataFrame:
-        """The curves: columns seed, epoch, accuracy, val_accuracy, loss, val_loss."""
+        """The curves: columns seed, epoch, accuracy, val_accuracy, loss, val_loss, and others."""
         import pandas as pd
 
+        if not any(run.curves for run in self.runs):
+            raise AblationError(
+                f"{self.arm.experiment.trainer} returned no curves: have it return them as "
+                '"curves", a list with one value an epoch by name.'
+            )
         table = pd.concat(
             [
                 pd.DataFrame({"seed": run.seed, **run.curves}).rename_axis("epoch").reset_index()
@@ -468,13 +499,21 @@ class Trained:
             ignore_index=True,
         )
         table["epoch"] += 1
-        measured = [name for name in table if f"val_{name}" in table]
-        return table[["seed", "epoch", *(n for name in measured for n in (name, f"val_{name}"))]]
+        paired = [name for name in table if f"val_{name}" in table]
+        names = ["seed", "epoch", *(n for name in paired for n in (name, f"val_{name}"))]
+        return table[[*names, *(name for name in table if name not in names)]]
 
     def __repr__(self) -> str:
         return f"<{self.arm.description}>"
 
     def _quantity(self, measure: Measure) -> Quantity:
+        if measure.name in OF_STEPS and self.arm.made is not None:
+            owner = "baseline" if self.reference is None else "variant"
+            raise AblationError(
+                f"{owner}.{measure.name}: {self.arm.experiment.trainer} is a trainer of your own, "
+                "whose steps are not known. Compare wall, the seconds a training takes"
+                + (", as variant.wall.ratio." if self.reference else ".")
+            )
         return Quantity(measure, self.arm, self.reference, self.asserted, self.parts)
 
 
@@ -490,7 +529,8 @@ def _next(number: float, towards: float) -> float:
 
 def _values_of(arm: Arm, measure: Measure, seeds: int) -> str:
     """Return a line with an arm's values, of the seeds looked at; none where nothing is."""
-    values = [measure.of(each) for each in ([arm] if measure.exact else arm.known[:seeds])]
+    is_exact = measure.exact and arm.has_network
+    values = [measure.of(each) for each in ([arm] if is_exact else arm.known[:seeds])]
     return (
         f"{arm.description}: {', '.join(said(v, measure.unit) for v in values)}" if values else ""
     )

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_ablation.experiment import Dataset
+from pytest_ablation import arrays, settings
+from pytest_ablation.experiment import Experiment
 from pytest_ablation.study import Arm
 
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ class Difference:
 
     Attributes:
         layers: The layers that are gone, added or changed.
+        settings: The settings that are others, where settings are studied and no network.
         recipe: The settings that are others, as ``batch_size 64 → 128``.
         data: What of the data is other.
     """
 
     layers: tuple[LayerChange, ...]
+    settings: tuple[str, ...]
     recipe: tuple[str, ...]
     data: tuple[str, ...]
 
@@ -32,6 +35,7 @@ class Difference:
         """A line a change."""
         return (
             *map(str, self.layers),
+            *self.settings,
             *(f"~ recipe: {change}" for change in self.recipe),
             *(f"~ data: {change}" for change in self.data),
         )
@@ -42,28 +46,37 @@ class Difference:
 
 def of(variant: Arm, baseline: Arm) -> Difference:
     """Return how a variant differs from its baseline; no training is needed for it."""
-    from pytest_ablation.network import difference
+    trials = baseline.trial(0), variant.trial(0)
+    layers: tuple[LayerChange, ...] = ()
+    if trials[0].model != trials[1].model and variant.has_network:
+        from pytest_ablation.network import difference
 
-    trials = variant.trial(0), baseline.trial(0)
-    new, old = (json.loads(trial.recipe) for trial in trials)
-    has_other_network = trials[0].model != trials[1].model
+        layers = difference.of(baseline.model, variant.model, (baseline.cost, variant.cost))
     return Difference(
-        layers=difference.of(baseline.model, variant.model, (baseline.cost, variant.cost))
-        if has_other_network
-        else (),
-        recipe=difference.of_settings(old, new),
-        data=_data(baseline.experiment.data, variant.experiment.data),
+        layers=layers,
+        settings=tuple(settings.differences(baseline.experiment.config, variant.experiment.config)),
+        recipe=_recipe(*(trial.recipe for trial in trials)),
+        data=_data(baseline.experiment, variant.experiment),
     )
 
 
-def _data(before: Dataset, after: Dataset) -> tuple[str, ...]:
-    if before.fingerprint == after.fingerprint:
+def _recipe(before: str, after: str) -> tuple[str, ...]:
+    if before == after:
         return ()
+    from pytest_ablation.network import difference
+
+    return difference.of_settings(json.loads(before), json.loads(after))
+
+
+def _data(before: Experiment, after: Experiment) -> tuple[str, ...]:
+    if before.data_fingerprint == after.data_fingerprint:
+        return ()
+    old, new = before.dataset, after.dataset
+    if old is None or new is None:
+        return (f"{before.data_name} → {after.data_name}",)
     sizes = {
-        "training": (len(before.y_train), len(after.y_train)),
-        "test": (len(before.y_test), len(after.y_test)),
+        "training": (arrays.count(old.y_train), arrays.count(new.y_train)),
+        "test": (arrays.count(old.y_test), arrays.count(new.y_test)),
     }
-    counts = [
-        f"{old:,} → {new:,} {split} examples" for split, (old, new) in sizes.items() if old != new
-    ]
+    counts = [f"{n:,} → {m:,} {split} examples" for split, (n, m) in sizes.items() if n != m]
     return (", ".join(counts) or "examples or labels are others",)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pytest_ablation import settings
 from pytest_ablation.ablation import (
     Ablation,
     Configure,
@@ -17,6 +18,7 @@ from pytest_ablation.ablation import (
     Insert,
     ModelFunction,
     ModelStep,
+    Override,
     Remove,
     Replace,
     TrainWith,
@@ -53,18 +55,21 @@ def experiment(target: Experiment, ablation: Ablation) -> Experiment:
         AblationError: A step that matches nothing, changes nothing, or leaves a network that cannot
             be built.
     """
-    from pytest_ablation.network import blueprint
-
     for step in ablation.steps:
-        if isinstance(step, TrainWith):
-            with naming(step):
-                recipe = target.recipe.with_changes(step.changes)
-            if recipe == target.recipe:
-                raise AblationError(f"{step!r}: the recipe is so already; nothing would change.")
-            target = with_fields(target, recipe=recipe)
+        if isinstance(step, Override):
+            target = _overridden(target, step)
+        elif isinstance(step, TrainWith):
+            target = _trained_with(target, step)
         elif isinstance(step, FeedWith):
-            target = with_fields(target, data=_fed(target.data, step))
+            target = with_fields(target, data=_fed(target, step))
     if steps := ablation.model_steps:
+        from pytest_ablation.network import blueprint
+
+        if target.has_settings:
+            raise AblationError(
+                f"{steps[0]!r}: the experiment has settings and no Keras network to edit. "
+                f"{_what_to_override(target)}"
+            )
         target = with_fields(target, model=EditedModel(target.model, steps))
         blueprint.looked_at(target.model)
     return target
@@ -99,8 +104,43 @@ def naming(edit: object) -> Iterator[None]:
         raise type(error)(f"{said}: {error}") from error.__cause__
 
 
-def _fed(data: Dataset, step: FeedWith) -> Dataset:
-    result = step.function(data)
+def _overridden(target: Experiment, step: Override) -> Experiment:
+    if not target.has_settings:
+        raise AblationError(
+            f"{step!r}: the experiment is a Keras network and has no settings of its own. Change "
+            "its recipe with train_with(…), or a layer with configure(…)."
+        )
+    with naming(step):
+        result = with_fields(target, model=settings.merged(target.config, step.changes))
+        if result.model == target.model:
+            raise AblationError("the settings are so already; nothing would change.")
+    return result
+
+
+def _trained_with(target: Experiment, step: TrainWith) -> Experiment:
+    if target.recipe is None:
+        raise AblationError(
+            f"{step!r}: the experiment has settings and no recipe. {_what_to_override(target)}"
+        )
+    with naming(step):
+        recipe = target.recipe.with_changes(step.changes)
+    if recipe == target.recipe:
+        raise AblationError(f"{step!r}: the recipe is so already; nothing would change.")
+    return with_fields(target, recipe=recipe)
+
+
+def _what_to_override(target: Experiment) -> str:
+    return (
+        f"Change a setting with override(…). Settings: {', '.join(settings.flat(target.config))}."
+    )
+
+
+def _fed(target: Experiment, step: FeedWith) -> Any:
+    data, result = target.data, step.function(target.data)
+    if target.dataset is None:  # plain data, which the experiment checks
+        if result == data:
+            raise AblationError(f"{step!r}: the data is as before; nothing would change.")
+        return result
     if not isinstance(result, Dataset):
         raise AblationError(
             f"{step!r}: {word(step.function)} returned {type(result).__name__}; return a Dataset, "

@@ -124,6 +124,7 @@ def read(folder: Path, kind: Kind, key: str) -> Entry:
             name: math.nan if value is None else value
             for name, value in body["run"]["metrics"].items()
         }
+        seconds = body["run"]["seconds_per_step"]
         arrays = _unpacked(beside, body["arrays"]["sha256"])
         return Entry(
             kind=kind,
@@ -132,7 +133,14 @@ def read(folder: Path, kind: Kind, key: str) -> Entry:
             name=body["name"],
             session=body["session"],
             trial=trial,
-            run=Run(**{**body["run"], "metrics": metrics}, **arrays),
+            run=Run(
+                **{
+                    **body["run"],
+                    "metrics": metrics,
+                    "seconds_per_step": math.nan if seconds is None else seconds,
+                },
+                **arrays,
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedEntryError(f"{type(error).__name__}: {error}") from error

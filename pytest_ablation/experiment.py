@@ -16,7 +16,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pytest_ablation import arrays, batches
+from pytest_ablation import arrays, batches, settings, trainer
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.errors import AblationError, DataError, did_you_mean
 
@@ -272,29 +272,49 @@ class Experiment:
     """What is studied: a model, how it is trained, and on what.
 
     Attributes:
-        model: A function that returns the network, a Keras model; called anew for each build.
-        recipe: How it is trained.
-        data: What it is trained and tested on.
-        name: What to call it in reports; the function's name unless told.
-        trainer: Who trains, as "module:function"; Keras unless told.
+        model: A function that returns the network, a Keras model, called anew for each build. Or,
+            for a trainer of the user's own, a mapping of settings: plain data, nested or not.
+        recipe: How it is trained. Settings need none.
+        data: What it is trained and tested on, a Dataset. With settings also plain data, as a path,
+            that the trainer is given as it is, and that is known by what is written; or None.
+        name: What to call it in reports; the name of the model's function, or of the trainer's,
+            unless told.
+        train: Who trains: a function ``train(trial, data, progress)`` at the top level of a module,
+            or its name, "module:function"; Keras unless told.
         metric: The metric that reports show and `gap` is of; unless told, accuracy where the recipe
-            measures it, else its first metric, else the loss.
+            measures it, else its first metric, else the loss. With settings accuracy, unless told.
         mode: Whether more of it is better, "max", or less, "min"; "auto" goes by its name, as
             Keras's callbacks do.
 
     Raises:
-        AblationError: What is given is not that, or a metric that the recipe does not measure.
+        AblationError: One of these is not what it is to be, or a metric that the recipe does not
+            measure.
     """
 
-    model: Callable[[], keras.Model]
-    recipe: Recipe
-    data: Dataset
-    name: str = ""
-    trainer: str = KERAS_TRAINER
-    metric: str = ""
-    mode: Literal["auto", "max", "min"] = "auto"
+    # None of the three is ever Any. Typed without it, whatever edits or trains networks would have
+    # to ask each time whether this is one.
+    model: Callable[[], keras.Model] | Any
+    recipe: Recipe | Any = None
+    data: Dataset | Any = None
+    name: str = field(default="", kw_only=True)
+    train: str | Callable[..., Any] = field(default=KERAS_TRAINER, kw_only=True)
+    metric: str = field(default="", kw_only=True)
+    mode: Literal["auto", "max", "min"] = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
+        trainer.named(self.train)
+        if isinstance(self.model, Mapping):
+            self._check_settings()
+        else:
+            self._check_network()
+        if self.mode not in ("auto", "max", "min"):
+            raise AblationError(f'Experiment(mode={self.mode!r}): mode is "auto", "max" or "min".')
+        if not self.name:
+            own = self.trainer.rpartition(":")[2].rpartition(".")[2]
+            named = own if self.has_settings else getattr(self.model, "__name__", "model")
+            object.__setattr__(self, "name", named)
+
+    def _check_network(self) -> None:
         if not callable(self.model) or hasattr(self.model, "layers"):
             raise AblationError(
                 f"Experiment(model={type(self.model).__name__} …): pass the function that returns "
@@ -307,18 +327,28 @@ class Experiment:
                 f"Experiment: data of type {type(self.data).__name__}; pass a Dataset, as the "
                 "cifar10 fixture gives, or Dataset(name=…, x_train=…, …)."
             )
-        if not self.name:
-            object.__setattr__(self, "name", getattr(self.model, "__name__", "model"))
-        if self.mode not in ("auto", "max", "min"):
-            raise AblationError(f'Experiment(mode={self.mode!r}): mode is "auto", "max" or "min".')
         if self.metric:
             self.check_metric(self.metric)
+
+    def _check_settings(self) -> None:
+        if self.train == KERAS_TRAINER:
+            raise AblationError(
+                "Experiment({…}): settings need a trainer that knows what they mean: "
+                f"Experiment({{…}}, train=function), where the function is {trainer.SHAPE}."
+            )
+        if self.recipe is not None and not isinstance(self.recipe, Recipe):
+            raise AblationError(f"Experiment: {self.recipe!r} is not a Recipe.")
+        object.__setattr__(self, "model", settings.plain(self.model, "Experiment: the settings"))
+        if not isinstance(self.data, Dataset):
+            object.__setattr__(self, "data", settings.plain(self.data, "Experiment: data"))
 
     @property
     def main_metric(self) -> str:
         """The metric that reports show and `gap` is of."""
+        if self.metric or self.recipe is None:
+            return self.metric or "accuracy"
         names = self.recipe.metric_names or ("loss",)
-        return self.metric or ("accuracy" if "accuracy" in names else names[0])
+        return "accuracy" if "accuracy" in names else names[0]
 
     @property
     def less_is_better(self) -> bool:
@@ -341,19 +371,55 @@ class Experiment:
                 + did_you_mean(name, known)
             )
 
+    @property
+    def has_settings(self) -> bool:
+        """Whether settings are studied, and not a Keras network."""
+        return isinstance(self.model, Mapping)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings; empty where a network is studied."""
+        return self.model if isinstance(self.model, Mapping) else {}
+
+    @property
+    def trainer(self) -> str:
+        """Who trains, as "module:function"."""
+        return trainer.named(self.train)
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """The data, where it is a Dataset."""
+        return self.data if isinstance(self.data, Dataset) else None
+
+    @property
+    def data_fingerprint(self) -> str:
+        """SHA-256 of the data: of its content where it is a Dataset, else of what is written."""
+        if self.dataset is not None:
+            return self.dataset.fingerprint
+        return hashlib.sha256(canonical_json(self.data).encode()).hexdigest()
+
+    @property
+    def data_name(self) -> str:
+        """What to call the data."""
+        if self.dataset is not None:
+            return self.dataset.name
+        if self.data is None:
+            return "the trainer's own data"
+        return self.data if isinstance(self.data, str) else canonical_json(self.data)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One training as plain data: all that decides its result, and nothing else.
 
     Attributes:
-        model: The network's Keras configuration, as canonical JSON.
-        recipe: The recipe, at the profile's length, as canonical JSON.
+        model: The network's Keras configuration, or the settings, as canonical JSON.
+        recipe: The recipe, at the profile's length, as canonical JSON; "null" where there is none.
         dataset: Fingerprint of the data.
         profile: How large: "full", "quick" or "smoke".
         seed: What the initial weights, random masks and the order of examples derive from.
         trainer: Who trains, as "module:function".
-        sources: SHA-256 of the source of each class or function of the user's own.
+        sources: SHA-256 of the source of each class, function or module of the user's own.
         versions: The backend and the versions that the numbers depend on.
     """
 
@@ -371,6 +437,11 @@ class Trial:
         """SHA-256 of the trial: its name in the store."""
         return hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings, edited where this is of a variant; a network's Keras configuration."""
+        return dict(json.loads(self.model))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -383,14 +454,15 @@ class Run:
             with the prefix ``train_`` on a fixed stratified sample of the training examples.
         curves: One value an epoch: accuracy and loss as training saw them, val_accuracy and
             val_loss on a fixed stratified sample of the test set.
-        seconds_per_step: Median seconds a training step, after warm-up.
+        seconds_per_step: Median seconds a training step, after warm-up; NaN where not known.
         wall: Seconds the whole training took, evaluation included.
-        params: Parameters of the model.
-        steps: Training steps taken.
+        params: Parameters of the model; 0 where not known.
+        steps: Training steps taken; 0 where not known.
         diverged: The epoch (from 1) in which the loss became NaN or infinite; None if it did not.
         correct: Whether each test example was classified right, packed bits in base64; empty where
             the task is not classification.
         host: The machine it was trained on.
+        tested: Test examples of which `correct` tells; 0 where it is those of the Dataset.
     """
 
     fingerprint: str
@@ -404,6 +476,7 @@ class Run:
     diverged: int | None = None
     correct: str = ""
     host: str = ""
+    tested: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,14 +510,15 @@ class Progress:
     Attributes:
         epoch: Epochs done.
         epochs: Epochs in all.
-        accuracy: Training accuracy of the last epoch, or NaN where the recipe does not measure it.
-        seconds_left: An estimate, in seconds.
+        accuracy: Training accuracy of the last epoch, or NaN where it is not measured.
+        seconds_left: An estimate, in seconds; where a trainer of the user's own gives none, it is
+            made of the time that the epochs so far took.
     """
 
     epoch: int
     epochs: int
-    accuracy: float
-    seconds_left: float
+    accuracy: float = math.nan
+    seconds_left: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from pytest_ablation import settings
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Run
@@ -30,6 +31,7 @@ from pytest_ablation.verdict import Bound, adjusted, decide, smallest_detectable
 
 if TYPE_CHECKING:
     from pytest_ablation.comparison import Trained
+    from pytest_ablation.study import Arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,8 @@ class Entry:
         experiment: The experiment's name.
         ablation: What was edited, as a person would say it; empty where a test is of the baseline.
         changes: What the edit changed, a line a layer or setting.
-        summary: The network's layers, shapes and parameters, as Keras prints them.
-        params: Parameters of the network.
+        summary: The network's layers, shapes and parameters, as Keras prints them; or the settings.
+        params: Parameters of the network; 0 where not known.
         baseline_params: Of the baseline's.
         baseline: The baseline's runs so far.
         variant: The variant's runs so far; empty where a test is of the baseline.
@@ -54,6 +56,7 @@ class Entry:
         classes: The names of the classes.
         metric: The experiment's main metric.
         less_is_better: Whether less of it is better.
+        has_settings: Whether settings are studied, and not a Keras network.
     """
 
     test: str
@@ -72,6 +75,7 @@ class Entry:
     classes: tuple[str, ...] = ()
     metric: str = "accuracy"
     less_is_better: bool = False
+    has_settings: bool = False
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -272,16 +276,15 @@ def entry_of(
     sample: str = "",
 ) -> Entry:
     """Return what a test found, from the baseline or variant that it compared."""
-    from pytest_ablation.network import blueprint
-
     arm, reference = subject.arm, subject.reference or subject.arm
+    data = arm.experiment.dataset
     return Entry(
         test=test,
         outcome=outcome,
         experiment=arm.experiment.name,
         ablation=arm.description if subject.reference else "",
         changes=subject.difference.lines if subject.reference else (),
-        summary=blueprint.summary(arm.model),
+        summary=_summary(arm),
         params=arm.params,
         baseline_params=reference.params,
         baseline=reference.known,
@@ -289,10 +292,19 @@ def entry_of(
         compared=tuple(subject.asserted.made),
         facts=facts,
         sample=sample,
-        classes=arm.experiment.data.classes,
+        classes=data.classes if data else (),
         metric=reference.experiment.main_metric,
         less_is_better=reference.experiment.less_is_better,
+        has_settings=not arm.has_network,
     )
+
+
+def _summary(arm: Arm) -> str:
+    if not arm.has_network:
+        return settings.listed(arm.trial(0).config)
+    from pytest_ablation.network import blueprint
+
+    return blueprint.summary(arm.model)
 
 
 def mean(runs: tuple[Run, ...], of: Callable[[Run], float]) -> float:
@@ -317,6 +329,7 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
     measure = metric(reference.metric)
     more_trained = gap(reference.metric, reference.less_is_better)
     low, high = _limits(measure, runs, base, reference.facts) if arm else (math.nan, math.nan)
+    is_timed = bool(base) and not reference.has_settings
     numbers: dict[str, Any] = {
         "measure": measure,
         "value": mean(runs, measure.of),
@@ -327,9 +340,9 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         "gap": mean(runs, more_trained.of),
         "gap_change": mean(runs, more_trained.of) - mean(base, more_trained.of),
         "wall": mean(runs, WALL.of),
-        "time_ratio": timed[-1] if timed else 1.0 if base and not arm else math.nan,
+        "time_ratio": timed[-1] if timed else 1.0 if is_timed and not arm else math.nan,
         "params": params,
-        "params_ratio": params / reference.baseline_params,
+        "params_ratio": params / (reference.baseline_params or math.nan),
         "diverged": sum(run.diverged is not None for run in runs),
     }
     decides = not reference.facts["decides_nothing"]
@@ -338,7 +351,9 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         arm=arm or "baseline",
         tests=entries,
         runs=runs,
-        sentence=_sentence(arm, numbers, reference, decides),
+        sentence=_without_metric(runs)
+        if runs and decides and math.isnan(numbers["value"])
+        else _sentence(arm, numbers, reference, decides),
         **numbers,
     )
 
@@ -376,6 +391,9 @@ def _sentence(arm: str, row: Mapping[str, Any], reference: Entry, decides: bool)
     if not decides:
         return "Too short a training to tell."
     value, train_value = (said(row[name], measure.unit) for name in ("value", "train_value"))
+    if not arm and reference.has_settings and measure is ACCURACY:
+        more = "" if math.isnan(row["train_value"]) else f" and {train_value} on training examples"
+        return f"It reaches {value} on test examples{more}."
     if not arm and measure is not ACCURACY:
         return (
             f"The network's {measure.name} is {value} on test examples and {train_value} on "
@@ -417,3 +435,11 @@ def _rounded(change: float, measure: Measure) -> str:
     if measure.unit == "fraction":
         return f"{abs(100 * change):.0f} points"
     return _size(said(change, measure.unit, "change"))
+
+
+def _without_metric(runs: tuple[Run, ...]) -> str:
+    """Return what was measured where it was not the main metric."""
+    means = {
+        name: fmean(run.metrics.get(name, math.nan) for run in runs) for name in runs[0].metrics
+    }
+    return ", ".join(f"{name} {said(value, 'number')}" for name, value in means.items()) + "."

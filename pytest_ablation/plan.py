@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -57,12 +58,12 @@ class Planned:
     Attributes:
         fingerprint: The trial's.
         name: The arm and the seed.
-        params: Parameters of the network.
-        flops: Floating point operations a training step, forward and backward.
+        params: Parameters of the network; 0 where there is none to count.
+        flops: Floating point operations a training step, forward and backward; likewise.
         uncounted: Layers whose operations are not counted, or not wholly.
         cached: Whether its run is in the store.
-        seconds: How long it would take to train; 0 where it is cached.
-        source: What the time is from: "history" or "probe"; empty where it is cached.
+        seconds: How long it would take to train; 0 where it is cached, NaN where not known.
+        source: What the time is from: "history", "probe" or "unknown"; empty where it is cached.
     """
 
     fingerprint: str
@@ -88,13 +89,11 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
     """Return the trials of arms that a session surely needs.
 
     A trial's time is the median of those in the store that were trained on this host and differ in
-    the seed alone, else that of a few steps taken now.
+    the seed alone, else that of a few steps taken now; of a user's own trainer no steps are known.
     """
-    from pytest_ablation.network import cost
-
     result = []
     for arm in arms:
-        batch_size = arm.experiment.recipe.batch_size
+        flops, uncounted = _flops(arm) if arm.has_network else (0, ())
         trials = [arm.trial(seed) for seed in range(study.seeds[0])]
         cached = [study.is_kept(trial.fingerprint) for trial in trials]
         seconds, source = (0.0, "") if all(cached) else _seconds(study, arm)
@@ -103,8 +102,8 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
                 fingerprint=trial.fingerprint,
                 name=f"{arm.description}, seed {trial.seed}",
                 params=arm.params,
-                flops=cost.of_a_step(arm.flops) * batch_size,
-                uncounted=arm.cost.unknown,
+                flops=flops,
+                uncounted=uncounted,
                 cached=is_cached,
                 seconds=0.0 if is_cached else seconds,
                 source="" if is_cached else source,
@@ -112,6 +111,12 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
             for trial, is_cached in zip(trials, cached, strict=True)
         ]
     return result
+
+
+def _flops(arm: Arm) -> tuple[int, tuple[str, ...]]:
+    from pytest_ablation.network import cost
+
+    return cost.of_a_step(arm.flops) * arm.experiment.recipe.batch_size, arm.cost.unknown
 
 
 def _is_alike(one: Trial, other: Trial) -> bool:
@@ -123,7 +128,7 @@ def prepare(study: Study, arms: Sequence[Arm]) -> None:
     """Have the steps taken that `of` will need, those of several arms at a time."""
     for arm in arms:
         keys = [arm.trial(seed).fingerprint for seed in range(study.seeds[0])]
-        if not all(map(study.is_kept, keys)) and not _history(study, arm):
+        if arm.made is None and not all(map(study.is_kept, keys)) and not _history(study, arm):
             study.queue_steps(arm)
 
 
@@ -132,16 +137,19 @@ def _history(study: Study, arm: Arm) -> list[float]:
     from pytest_ablation.training.device import host
 
     trial = arm.trial(0)
+    here = host(trial.trainer)
     return [
         entry.run.wall
         for entry in study.kept_runs
-        if entry.run and entry.trial and entry.run.host == host() and _is_alike(entry.trial, trial)
+        if entry.run and entry.trial and entry.run.host == here and _is_alike(entry.trial, trial)
     ]
 
 
 def _seconds(study: Study, arm: Arm) -> tuple[float, str]:
     if known := _history(study, arm):
         return median(known), "history"
+    if arm.made is not None:
+        return math.nan, "unknown"
     trial = arm.trial(0)
     recipe = json.loads(trial.recipe)
     steps = recipe["epochs"] * recipe["steps_per_epoch"]

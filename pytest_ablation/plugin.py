@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_ablation import options, suite
+from pytest_ablation import options, suite, trainer
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
-from pytest_ablation.experiment import Dataset, Experiment
+from pytest_ablation.experiment import KERAS_TRAINER, Dataset, Experiment
 from pytest_ablation.reporting import Reporting
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 # ---------------------------------------------------------------------------------- the study
 
 
-def _study(session: pytest.Session) -> Study:
+def _study(session: pytest.Session, trainer: str = KERAS_TRAINER) -> Study:
+    """Return the session's study; who trains its first experiment tells of the machine."""
     config = session.config
     if STUDY not in config.stash:
         from pytest_ablation.execution import local, machine
@@ -76,7 +77,7 @@ def _study(session: pytest.Session) -> Study:
         gc.freeze()
         profile = options.profile(config)
         if profile == "auto":
-            profile = "full" if sees_gpu() else "quick"
+            profile = "full" if sees_gpu(trainer) else "quick"
         manager = config.pluginmanager
         reporter = manager.getplugin("terminalreporter")
         capture = manager.getplugin("capturemanager")
@@ -84,7 +85,7 @@ def _study(session: pytest.Session) -> Study:
         executor = local.executor(
             store,
             workers=options.workers(config),
-            sees_gpu=sees_gpu(),
+            sees_gpu=sees_gpu(trainer),
             sessions=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
             index=int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
             timeout=options.timeout(config),
@@ -161,7 +162,7 @@ def baseline(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 
     with _one_line():
         _checked(experiment)
-        study = _study(request.session)
+        study = _study(request.session, experiment.trainer)
         _look_ahead(request, experiment, study)
         trained = Trained(study.baseline(experiment), asserted=_asserted(request.node))
     request.node.stash.setdefault(TRAINED, trained)
@@ -175,7 +176,7 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 
     with _one_line():
         _checked(experiment)
-        study = _study(request.session)
+        study = _study(request.session, experiment.trainer)
         _look_ahead(request, experiment, study)
         ablation = suite.ablation(request.node)
 
@@ -210,6 +211,8 @@ def _checked(experiment: object) -> None:
         raise AblationError(
             f"the fixture `experiment` returned {type(experiment).__name__}; return an Experiment."
         )
+    if experiment.trainer != KERAS_TRAINER:
+        trainer.found(experiment.train)
 
 
 def _look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: Study) -> None:
@@ -347,7 +350,8 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
     from pytest_ablation.report.images import sheet
     from pytest_ablation.training.device import sees_gpu
 
-    study, data = _study(item.session), subject.arm.experiment.data
+    study, experiment = _study(item.session), subject.arm.experiment
+    data = experiment.dataset
     outcome: str = report.outcome
     if report.failed and report.when != "call":
         outcome = "error"
@@ -361,19 +365,19 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
         outcome,
         subject,
         facts={
-            "data": data.name,
-            "source": data.source,
-            "stand_in": data.stand_in,
+            "data": experiment.data_name,
+            "source": data.source if data else "",
+            "stand_in": data.stand_in if data else "",
             "profile": study.profile.name,
             "decides_nothing": study.profile.decides_nothing,
             "seeds": study.seeds,
             "alpha": study.alpha,
             "tested": subject.arm.tested,
-            "device": "GPU" if sees_gpu() else "CPU",
+            "device": "GPU" if sees_gpu(experiment.trainer) else "CPU",
             "backend": subject.arm.backend,
             "trained": study.trained,
         },
-        sample=sheet(data) if wants_sheet else "",
+        sample=sheet(data) if wants_sheet and data else "",
     )
 
 

@@ -28,8 +28,8 @@ class Measure:
     Attributes:
         name: As a test writes it.
         unit: What it counts; fractions are said in percent, their changes in points.
-        of: The run's value; the arm's, where it is exact.
-        exact: Whether it is known of the network, without training.
+        of: The run's value; the arm's, where it is exact and a network is studied.
+        exact: Whether it is known of a network without training.
     """
 
     name: str
@@ -63,9 +63,14 @@ def gap(name: str, less_is_better: bool) -> Measure:
 
 def _of(run: Run, key: str, name: str) -> float:
     if key not in run.metrics:
+        if key != name and name in run.metrics:
+            raise AblationError(
+                f'the training gave no metric "{key}", which the gap to the test {name} is made '
+                f"of. Metrics: {', '.join(run.metrics)}."
+            )
         known = [each for each in run.metrics if not each.startswith("train_")]
         raise AblationError(
-            f'the recipe compiles no metric "{name}". Metrics: {", ".join(known)}.'
+            f'the training gave no metric "{name}". Metrics: {", ".join(known)}.'
             + did_you_mean(name, known)
         )
     return run.metrics[key]
@@ -75,12 +80,20 @@ def _unit(name: str) -> Unit:
     return "fraction" if "accuracy" in name else "number"
 
 
+def _params(of: Any) -> float:
+    if isinstance(of, Run) and not of.params:
+        raise AblationError(
+            'the trainer told of no parameters: have it return them as "params", a number.'
+        )
+    return float(of.params)
+
+
 ACCURACY = metric("accuracy")
 LOSS = metric("loss")
 GAP = gap("accuracy", False)
 TIME = Measure("time", "seconds", lambda run: run.seconds_per_step)
 WALL = Measure("wall", "seconds", lambda run: run.wall)
-PARAMS = Measure("params", "count", lambda arm: float(arm.params), exact=True)
+PARAMS = Measure("params", "count", _params, exact=True)
 FLOPS = Measure("flops", "operations", lambda arm: float(arm.flops), exact=True)
 
 
@@ -98,6 +111,8 @@ def sampling_noise(runs: Sequence[Run], examples: int) -> float:
     Returns:
         The deviation; 0 where the runs do not say which examples they got right.
     """
+    if not examples:
+        return 0.0
     correct = [int.from_bytes(base64.b64decode(run.correct)) for run in runs if run.correct]
     if len(correct) > 1:
         differing = fmean((a ^ b).bit_count() for a, b in combinations(correct, 2)) / examples

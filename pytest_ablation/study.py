@@ -14,14 +14,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_ablation import arrays
+from pytest_ablation import arrays, trainer
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.worker import Probing, Result, Task, Timing, Training
-from pytest_ablation.experiment import Dataset, Duet, Experiment, Run, Trial
+from pytest_ablation.experiment import (
+    KERAS_TRAINER,
+    Dataset,
+    Duet,
+    Experiment,
+    Run,
+    Trial,
+    canonical_json,
+)
 from pytest_ablation.profile import Profile
+from pytest_ablation.settings import plain
 from pytest_ablation.store import Store
+from pytest_ablation.trainer import Made
 from pytest_ablation.verdict import Settled
 
 if TYPE_CHECKING:
@@ -81,7 +91,8 @@ class Study:
     _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
-    _sources: dict[str, Callable[[], Dataset]] = field(default_factory=dict)
+    _sources: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    _made: dict[str | Callable[..., Any], Made] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
 
     @property
@@ -107,7 +118,9 @@ class Study:
         key = id(experiment), id(ablation)
         if key not in self._variants:
             baseline = self.baseline(experiment)
-            arm = Arm(self, ablation(experiment), ablation.describe(baseline.model))
+            edited = ablation(experiment)
+            said = ablation.describe(baseline.model) if baseline.has_network else str(ablation)
+            arm = Arm(self, edited, said)
             trial = arm.trial(0).fingerprint
             if trial == baseline.trial(0).fingerprint:
                 raise AblationError(
@@ -182,9 +195,9 @@ class Study:
         trial = arm.trial(0)
         return Probing(
             trial=trial,
-            data=self._source(arm.experiment.data),
+            data=self._source(arm.experiment),
             name=f"{arm.description}, a few steps",
-            modules=self._modules(trial),
+            modules=self._modules(arm),
         )
 
     def is_kept(self, key: str) -> bool:
@@ -198,20 +211,22 @@ class Study:
         return key in self._runs
 
     def _training(self, arm: Arm, seed: int) -> Training:
-        trial = arm.trial(seed)
         return Training(
-            trial=trial,
-            data=self._source(arm.experiment.data),
+            trial=arm.trial(seed),
+            data=self._source(arm.experiment),
             name=f"{arm.description}, seed {seed}",
             store=self.store,
             session=self.name,
             newer_than=self._newer_than,
-            modules=self._modules(trial),
+            modules=self._modules(arm),
+            function=arm.made.function if arm.made and self.executor.scratch is None else None,
         )
 
-    def _source(self, data: Dataset) -> Callable[[], Dataset]:
+    def _source(self, experiment: Experiment) -> Callable[[], Any]:
         """Return what gives the data at the profile's size, in the process that trains."""
-        scratch = self.executor.scratch
+        scratch, data = self.executor.scratch, experiment.dataset
+        if data is None:
+            return partial(_as_it_is, experiment.data)
         if scratch is None:
             return partial(self.reduced, data)
         key = data.fingerprint
@@ -226,15 +241,21 @@ class Study:
             self._sources[key] = partial(sample.opened, entry, share, most)
         return self._sources[key]
 
-    def _modules(self, *trials: Trial) -> dict[str, str]:
-        """Return the files of the user's own modules that trials need, by name."""
+    def _modules(self, *arms: Arm) -> dict[str, str]:
+        """Return the files of the user's own modules that arms' trials need, by name."""
         if self.executor.scratch is None:
             return {}
-        named = {name.partition(":")[0] for trial in trials for name in trial.sources}
-        named |= {trial.trainer.partition(":")[0] for trial in trials}
+        named = {name.partition(":")[0] for arm in arms for name in arm.trial(0).sources}
         modules = {name: sys.modules.get(name) for name in sorted(named)}
         files = {name: getattr(module, "__file__", None) for name, module in modules.items()}
-        return {name: file for name, file in files.items() if file is not None}
+        known = {name: file for name, file in files.items() if file is not None}
+        return known | {name: f for arm in arms if arm.made for name, f in arm.made.files.items()}
+
+    def made_of(self, train: str | Callable[..., Any]) -> Made:
+        """Return what a trainer is made of."""
+        if train not in self._made:
+            self._made[train] = trainer.made_of(train)
+        return self._made[train]
 
     def duet(self, variant: Arm, baseline: Arm, settled: Settled) -> Duet:
         """Return the variant's time a step over the baseline's, measured side by side.
@@ -258,7 +279,7 @@ class Study:
                 if kept is None or not is_enough(kept):
                     name = f"time a step, {variant.description} against baseline"
                     first, second = (
-                        (trial, self._source(arm.experiment.data))
+                        (trial, self._source(arm.experiment))
                         for trial, arm in zip(trials, (variant, baseline), strict=True)
                     )
                     timing = Timing(
@@ -267,7 +288,7 @@ class Study:
                         settled=settled,
                         seconds=DUET_SECONDS,
                         name=name,
-                        modules=self._modules(*trials),
+                        modules=self._modules(variant, baseline),
                     )
                     kept = self.executor.result(timing).value
                     self.store.save_duet(key, kept, name)
@@ -299,6 +320,19 @@ class Arm:
     description: str
     _known: dict[int, Run] = field(default_factory=dict)
 
+    @property
+    def has_network(self) -> bool:
+        """Whether it is a Keras network that is trained, and not settings."""
+        return not self.experiment.has_settings
+
+    @property
+    def made(self) -> Made | None:
+        """What a trainer of the user's own is made of; None where Keras trains."""
+        experiment = self.experiment
+        if experiment.trainer == KERAS_TRAINER:
+            return None
+        return self.study.made_of(experiment.train)
+
     @cached_property
     def model(self) -> Any:
         """The network as a Keras model, untrained."""
@@ -313,7 +347,9 @@ class Arm:
 
     @property
     def params(self) -> int:
-        """Parameters of the network."""
+        """Parameters of the network; with settings, those that a run told of, else 0."""
+        if not self.has_network:
+            return max((run.params for run in self.known), default=0)
         return int(self.model.count_params())
 
     @cached_property
@@ -330,11 +366,41 @@ class Arm:
 
     @property
     def tested(self) -> int:
-        """Test examples at the profile's size."""
-        return arrays.count(self.study.reduced(self.experiment.data).y_test)
+        """Test examples at the profile's size; of data that is no Dataset, what a run told of."""
+        if self.experiment.dataset is None:
+            return max((run.tested for run in self.known), default=0)
+        return arrays.count(self.study.reduced(self.experiment.dataset).y_test)
 
     @cached_property
     def _plain(self) -> Trial:
+        trial = self._of_network() if self.has_network else self._of_settings()
+        if self.made is None:
+            return trial
+        sources, versions = self.made.sources, self.made.versions
+        return replace(
+            trial,
+            sources={**trial.sources, **sources},
+            versions={**trial.versions, **versions},
+        )
+
+    def _of_settings(self) -> Trial:
+        experiment, profile = self.experiment, self.study.profile
+        recipe, data = experiment.recipe, experiment.dataset
+        if recipe is not None:
+            steps = recipe.steps_per_epoch
+            recipe = profile.recipe(recipe, len(data.x_train) if data else 0)
+            if data is None and steps is None:  # the trainer alone can count examples
+                recipe = replace(recipe, steps_per_epoch=None)
+        return Trial(
+            model=canonical_json(experiment.config),
+            recipe=canonical_json(recipe and plain(vars(recipe), "Experiment: recipe")),
+            dataset=experiment.data_fingerprint,
+            profile=profile.name,
+            seed=0,
+            trainer=experiment.trainer,
+        )
+
+    def _of_network(self) -> Trial:
         import keras
 
         from pytest_ablation.network import blueprint
@@ -357,7 +423,10 @@ class Arm:
 
     @property
     def backend(self) -> str:
-        """Keras's backend and its version."""
+        """Keras's backend and its version; the packages of a user's own trainer and theirs."""
+        if self.made is not None:
+            said = [f"{name} {number}" for name, number in sorted(self.made.versions.items())]
+            return ", ".join(said) or self.experiment.trainer
         name = self._plain.versions["backend"]
         return f"{name} {self._plain.versions[name]}"
 
@@ -375,6 +444,10 @@ class Arm:
         if seed not in self._known:
             self._known[seed] = self.study.run(self, seed)
         return self._known[seed]
+
+
+def _as_it_is(data: Any) -> Any:
+    return data
 
 
 @contextmanager

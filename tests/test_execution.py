@@ -17,7 +17,7 @@ from pytest_ablation.execution.local import Board, Workers
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
 from pytest_ablation.study import Arm, Study
-from pytest_ablation.training import fit
+from pytest_ablation.training import device, fit
 from pytest_ablation.verdict import Bound, Settled
 from tests import faulty
 from tests.tiny import EXPERIMENT, data
@@ -193,7 +193,7 @@ def test_workers_keep_to_the_gpus_they_may_use(
 ) -> None:
     """One worker a GPU, each seeing its own, of those that CUDA_VISIBLE_DEVICES allows."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
-    found = machine.gpus()
+    found = device.gpus()
     assert found == devices or len(found) == devices
     executor = local.executor(
         Store(tmp_path),

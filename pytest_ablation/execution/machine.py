@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 
 def share_gpus() -> None:
@@ -20,15 +19,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def gpus() -> list[str]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES allows, else all that the driver lists."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        return [each.strip() for each in allowed.split(",") if each.strip() not in ("", "-1")]
-    folder = Path("/proc/driver/nvidia/gpus")
-    return [str(i) for i in range(len(list(folder.iterdir())))] if folder.is_dir() else []
 
 
 def thread_variables(threads: int) -> dict[str, str]:

@@ -52,7 +52,11 @@ class Slot:
                 max_workers=1,
                 context=multiprocessing.get_context("spawn"),
                 initializer=worker.start,
-                initargs=({**thread_variables(threads), **self.environment}, self._log(task)),
+                initargs=(
+                    {**thread_variables(threads), **self.environment},
+                    self._log(task),
+                    task.is_by_keras,
+                ),
             )
         log = self._log(task)
         try:

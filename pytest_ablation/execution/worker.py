@@ -1,8 +1,8 @@
 """What is done where training happens: a task from its plain data to what came of it.
 
 A task names all that it needs, so that any process with the same packages can do it. Each has a
-key, which tells it from others, a name, which says what to call it, and the most threads that it
-is to be done with, None for all that there are.
+key, which tells it from others, a name, which says what to call it, the most threads that it is to
+be done with, None for all that there are, and says whether Keras is what does it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,20 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pytest_ablation.errors import AblationWarning
-from pytest_ablation.experiment import Dataset, Duet, Progress, Run, Trial, Watcher
+from pytest_ablation.experiment import (
+    KERAS_TRAINER,
+    Dataset,
+    Duet,
+    Progress,
+    Run,
+    Trial,
+    Watcher,
+)
 from pytest_ablation.store import Store
 
 Tell = Callable[[Progress], None]
@@ -57,17 +66,24 @@ class Training:
         session: Who asks for it.
         newer_than: Seconds since the epoch; an older run in the store does not count.
         modules: Files of the user's own modules that it needs, by name.
+        function: The user's own trainer, where it is called in the process that knows it.
     """
 
     threads: ClassVar[int | None] = None
 
     trial: Trial
-    data: Callable[[], Dataset]
+    data: Callable[[], Any]
     name: str
     store: Store
     session: str = ""
     newer_than: float = 0.0
     modules: Mapping[str, str] = field(default_factory=dict)
+    function: Callable[..., Any] | None = None
+
+    @property
+    def is_by_keras(self) -> bool:
+        """Whether it is Keras that trains."""
+        return self.trial.trainer == KERAS_TRAINER
 
     @property
     def key(self) -> str:
@@ -86,7 +102,11 @@ class Training:
 
     def _trained(self, tell: Tell | None) -> Run:
         _provide(self.modules)
-        train = pkgutil.resolve_name(self.trial.trainer)
+        train = self.function or pkgutil.resolve_name(self.trial.trainer)
+        if not self.is_by_keras:
+            from pytest_ablation.training import own
+
+            train = partial(own.train, train)
         told = tell or (lambda progress: self.store.tell(self.key, self.name, progress))
         checkpoint = self.store.checkpoint(self.key)
         try:
@@ -113,6 +133,7 @@ class Timing:
     """
 
     threads: ClassVar[int | None] = 1  # with two, a step varies twice as much from the next
+    is_by_keras: ClassVar[bool] = True
 
     variant: tuple[Trial, Callable[[], Dataset]]
     baseline: tuple[Trial, Callable[[], Dataset]]
@@ -147,6 +168,7 @@ class Probing:
     """
 
     threads: ClassVar[int | None] = None
+    is_by_keras: ClassVar[bool] = True
 
     trial: Trial
     data: Callable[[], Dataset]
@@ -172,12 +194,13 @@ Task = Training | Timing | Probing
 # --------------------------------------------------------------------------- a worker's process
 
 
-def start(environment: Mapping[str, str], log: Path) -> None:
+def start(environment: Mapping[str, str], log: Path, by_keras: bool) -> None:
     """Make ready a process that was started for tasks: called once, before the first.
 
     Args:
         environment: Variables to set before Keras is imported.
         log: File that takes what the process writes, for the message when it dies.
+        by_keras: Whether the first task is Keras's, which takes seconds to import.
     """
     os.environ.update(environment)
     _write_to(log)
@@ -187,12 +210,15 @@ def start(environment: Mapping[str, str], log: Path) -> None:
         Path("/proc/self/oom_score_adj").write_text("800")
     # At once, also amid a step: all that counts is on disk.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _limit_threads(int(environment["OMP_NUM_THREADS"]))
+    if by_keras:
+        _make_keras_ready()
 
 
 def run(task: Task, log: Path) -> Result | None:
     """Do a task in a worker's process."""
     os.truncate(log, 0)
+    if task.is_by_keras:
+        _make_keras_ready()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AblationWarning)
@@ -205,9 +231,8 @@ def run(task: Task, log: Path) -> Result | None:
 
 def _forget() -> None:
     """Give back what a task's networks took: a hundred duets held 4.7 GB."""
-    import keras
-
-    keras.backend.clear_session()
+    if keras := sys.modules.get("keras"):
+        keras.backend.clear_session()
     gc.collect()
 
 
@@ -232,17 +257,22 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _limit_threads(threads: int) -> None:
+@cache
+def _make_keras_ready() -> None:
+    """Import Keras, and have it keep to the threads and the memory that it uses."""
     import keras
 
+    threads = int(os.environ["OMP_NUM_THREADS"])
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1 if threads == 1 else 2)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
+        # A user's own trainer may have used TensorFlow here: then the variables alone limit it.
+        with suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1 if threads == 1 else 2)
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(gpu, True)
     elif backend == "torch":
         import torch
 

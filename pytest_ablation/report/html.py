@@ -117,21 +117,28 @@ def _study(
     drawn = [row for row in rows if row in telling or (row.arm == "baseline" and baseline)]
     # The baseline comes first, trained or not: the others are shown against it.
     arms = {"baseline": baseline} | {row.arm: runs[row.arm] for row in drawn}
+    ratios = {row.arm: row.time_ratio for row in drawn}
     return _Study(
         name=name,
         metric=measure.name,
         rows=rows,
         values=figures.values(arms, measure) if drawn else "",
-        times=figures.times({row.arm: row.time_ratio for row in drawn}) if drawn else "",
+        times=figures.times(ratios) if not all(map(math.isnan, ratios.values())) else "",
         curves=tuple(
             (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row))
             for row in drawn
+            if _has_curves(row.runs, measure)
         ),
         left_out=len(trained) - len(telling),
         placebo=placebo,
         sample=pictured.sample if pictured else "",
         classes=pictured.classes if pictured else (),
     )
+
+
+def _has_curves(runs: Sequence[Run], measure: Measure) -> bool:
+    """Tell whether there is the metric by epoch, which not every trainer gives."""
+    return any({measure.name, f"val_{measure.name}"} & set(run.curves) for run in runs)
 
 
 def _curves(variant: tuple[Run, ...], baseline: tuple[Run, ...], row: Row) -> str:
@@ -210,7 +217,9 @@ def unfolded(entry: Entry, row: Row, *, brief: bool = False) -> str:
         entry=entry,
         row=row,
         runs=runs,
-        curves=_curves(entry.variant, entry.baseline, row) if runs and not brief else "",
+        curves=_curves(entry.variant, entry.baseline, row)
+        if _has_curves([run for _, run in runs], row.measure) and not brief
+        else "",
         metric=row.measure.name,
         summary="" if brief else _without_rules(entry.summary),
         nan=math.nan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from pytest_ablation.plan import Planned
 from pytest_ablation.quantity import said
 from pytest_ablation.report.progress import duration
+from pytest_ablation.report.words import UNKNOWN, count
 
 
 def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
@@ -34,8 +36,8 @@ def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
     for head in ("parameters", "a step", "time"):
         grid.add_column(head, justify="right", no_wrap=True)
     for trial in trials.values():
-        time = "cached" if trial.cached else duration(trial.seconds)
-        grid.add_row(trial.name, f"{trial.params:,}", said(trial.flops, "operations"), time)
+        flops = said(trial.flops, "operations") if trial.flops else UNKNOWN
+        grid.add_row(trial.name, count(trial.params), flops, _time(trial))
     text = StringIO()
     Console(file=text, width=width, highlight=False, legacy_windows=False).print(grid)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
@@ -57,10 +59,16 @@ def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
     new = [trial for trial in trials if not trial.cached]
     cached = len(trials) - len(new)
     workers = facts["workers"]
-    seconds = sum(trial.seconds for trial in new) / workers
+    timed = [trial for trial in new if not math.isnan(trial.seconds)]
+    seconds = sum(trial.seconds for trial in timed) / workers
     at_a_time = f" with {workers} at a time" if workers > 1 else ""
     lines = [f"{len(trials)} trials: {cached} cached, {len(new)} to train"]
-    lines[0] += f", about {duration(seconds)}{at_a_time}." if new else "."
+    lines[0] += f", about {duration(seconds)}{at_a_time}." if timed else "."
+    if len(timed) < len(new):
+        lines.append(
+            f"How long {len(new) - len(timed)} of them take is not known: their trainer is not "
+            "Keras's, and has not trained them here before."
+        )
     least, most = facts["seeds"]
     if most > least:
         lines.append(
@@ -69,8 +77,14 @@ def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
         )
     if any(trial.source == "probe" for trial in new):
         lines.append("Times are from a few steps taken now, on this machine as it is.")
-    elif new:
+    elif timed:
         lines.append("Times are those of earlier trainings on this machine.")
     if uncounted := sorted({name for trial in trials for name in trial.uncounted}):
         lines.append(f"Operations of these layers are not counted: {', '.join(uncounted)}.")
     return lines
+
+
+def _time(trial: Planned) -> str:
+    if trial.cached:
+        return "cached"
+    return "unknown" if math.isnan(trial.seconds) else duration(trial.seconds)

@@ -98,8 +98,8 @@ def seconds(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """Return a whole number, its thousands apart."""
-    return _said(value, "count")
+    """Return a whole number, its thousands apart; none of something is not known of."""
+    return _said(value or math.nan, "count")
 
 
 def _said(value: float, unit: Unit, form: Form = "value") -> str:

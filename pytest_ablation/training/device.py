@@ -1,4 +1,4 @@
-"""What Keras trains on."""
+"""What trainings run on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,26 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import keras
+from pytest_ablation.experiment import KERAS_TRAINER
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
 
 
-def sees_gpu() -> bool:
-    """Tell whether Keras's backend has a GPU to train on."""
+def gpus() -> list[str]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES allows, else all that the driver lists."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [each.strip() for each in allowed.split(",") if each.strip() not in ("", "-1")]
+    folder = Path("/proc/driver/nvidia/gpus")
+    return [str(i) for i in range(len(list(folder.iterdir())))] if folder.is_dir() else []
+
+
+def sees_gpu(trainer: str = KERAS_TRAINER) -> bool:
+    """Tell whether there is a GPU to train on: one of Keras's backend where Keras trains."""
+    if trainer != KERAS_TRAINER:
+        return bool(gpus())
+    import keras
+
     if keras.backend.backend() == "torch":
         import torch
 
@@ -28,13 +41,13 @@ def sees_gpu() -> bool:
 
 
 @cache
-def host() -> str:
-    """Name the machine that times are of: node, processor, cores, and what Keras trains on."""
+def host(trainer: str = KERAS_TRAINER) -> str:
+    """Name the machine that times are of: node, processor, cores, and what is trained on."""
     processor = platform.processor() or platform.machine()
     with suppress(OSError):
         found = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
         processor = found[1].strip() if found else processor
-    device = "GPU" if sees_gpu() else "CPU"
+    device = "GPU" if sees_gpu(trainer) else "CPU"
     return f"{platform.node()}, {processor}, {os.cpu_count()} cores, {device}"
 
 

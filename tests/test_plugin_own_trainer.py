@@ -1,0 +1,353 @@
+"""Experiments with a trainer of the user's own: pytest runs of suites in folders of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# Its accuracy is a formula with a little chance, so that a training takes no time.
+CONFTEST = """
+import random
+import pytest
+from pytest_ablation import Experiment, Progress, override
+
+SETTINGS = {"depth": 8, "pca": {"components": 30}, "fail": "", "noise": 0.002}
+
+def accuracy_of(depth):
+    return 0.5 + 0.05 * depth
+
+def fit(trial, data, progress):
+    settings = trial.config
+    assert data == {"rows": 400}
+    if settings["fail"] == "raise":
+        raise ValueError("not on a Tuesday")
+    if settings["fail"] == "none":
+        return None
+    progress(Progress(epoch=1, epochs=1))
+    draw = random.Random(f"{trial.seed}/{settings}")
+    accuracy = accuracy_of(settings["depth"]) + settings["noise"] * draw.gauss(0, 1)
+    return {
+        "accuracy": accuracy,
+        "train_accuracy": 0.95,
+        "f1": accuracy / 2,
+        "curves": {"accuracy": [0.3, 0.9], "val_accuracy": [0.2, accuracy]},
+        "correct": [number < 400 * accuracy for number in range(400)],
+        "params": 10 * settings["depth"],
+    }
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment(SETTINGS, data={"rows": 400}, train=fit, name="formula")
+"""
+STUDY = """
+import pytest
+from pytest_ablation import *
+
+@pytest.mark.ablation(override(depth=3))
+def test_depth(variant):
+    assert variant.accuracy.change <= -0.1
+    assert variant.metric("f1").change <= -0.05
+    assert variant.gap.change >= 0.1
+    assert variant.params.ratio <= 0.5
+    assert variant.wall.mean > 0
+
+def test_baseline(baseline):
+    assert baseline.accuracy >= 0.8
+    assert list(baseline.history) == ["seed", "epoch", "accuracy", "val_accuracy"]
+"""
+
+
+@pytest.fixture
+def own(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder with a trainer of its own in the conftest.py, and a study of its settings."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_study=STUDY)
+    return pytester
+
+
+def write(suite: pytest.Pytester, tests: str) -> None:
+    """Write the suite's one test module."""
+    suite.makepyfile(test_study="import pytest\nfrom pytest_ablation import *\n" + tests)
+
+
+def runs(suite: pytest.Pytester) -> list[Path]:
+    """Return the runs in the suite's store."""
+    return sorted((suite.path / ".ablation" / "runs").glob("*.json"))
+
+
+def test_settings_are_ablated_and_runs_are_kept(own: pytest.Pytester) -> None:
+    """Verdicts, table and page are those of any study, and the second session trains nothing."""
+    first = own.runpytest("--html=report.html", "--self-contained-html", "-v")
+    first.assert_outcomes(passed=2)
+    first.stdout.fnmatch_lines(
+        [
+            "formula *accuracy *change *verdict*",
+            "baseline * 9*.* % * holds *",
+            "  It reaches 9*.* % on test examples and 95.0 % on training examples.",
+            "set depth=3 * 6*.* % * points *holds*",
+            "1 ablation: 5 claims hold, 0 violated, 0 undecided.",
+        ]
+    )
+    page = (own.path / "report.html").read_text(encoding="utf-8")
+    for said in ("~ depth: 8", "pca.components: 30", "The settings"):
+        assert said in page
+    kept = {path: path.stat().st_mtime_ns for path in runs(own)}
+    own.runpytest().assert_outcomes(passed=2)
+    assert {path: path.stat().st_mtime_ns for path in runs(own)} == kept
+
+
+def test_workers_train_and_import_no_keras(own: pytest.Pytester) -> None:
+    """A study of another framework starts in a second, here and in the workers."""
+    conftest = own.path / "conftest.py"
+    conftest.write_text(
+        CONFTEST.replace(
+            "    settings = trial.config\n",
+            """    settings = trial.config
+    import os, sys
+    assert not {"keras", "tensorflow"} & set(sys.modules)
+    assert os.getpid() != data.get("pid")
+""",
+        )
+        + """
+@pytest.fixture(scope="session", autouse=True)
+def without_keras():
+    yield
+    import sys
+    assert not {"keras", "tensorflow"} & set(sys.modules)
+"""
+    )
+    arguments = ("--ablation-workers=1", "--ablation-seeds=2", "--html=report.html")
+    result = own.runpytest_subprocess(*arguments)
+    result.assert_outcomes(passed=2)
+    assert len(runs(own)) == 4
+
+
+def test_a_trainer_anywhere_reaches_the_workers(own: pytest.Pytester) -> None:
+    """A trainer in a test module, or named as text, with a helper beside it, trains in workers."""
+    own.makepyfile(
+        helper="def half(x): return x / 2",
+        mine="""
+            from helper import half
+
+            def fit(trial, data, progress):
+                return {"accuracy": half(trial.config["twice"]) + trial.seed / 1000}
+        """,
+        test_study="""
+            import pytest
+            from pytest_ablation import Experiment, override
+            from helper import half
+
+            def of_this_module(trial, data, progress):
+                return {"accuracy": half(trial.config["twice"]) + trial.seed / 1000}
+
+            @pytest.fixture(scope="module", params=[of_this_module, "mine:fit"])
+            def experiment(request):
+                return Experiment({"twice": 1.0}, train=request.param)
+
+            @pytest.mark.ablation(override(twice=0.5))
+            def test_it(variant):
+                assert variant.accuracy.change <= -0.2
+        """,
+    )
+    own.syspathinsert()
+    result = own.runpytest_subprocess("--ablation-workers=2", "--import-mode=importlib")
+    result.assert_outcomes(passed=2)
+    assert len(runs(own)) == 8
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_that_goes_wrong_is_an_error_and_others_go_on(
+    own: pytest.Pytester, workers: int
+) -> None:
+    """What raises, or returns nothing, says so in the test's own lines; the rest is tested."""
+    write(
+        own,
+        """
+@pytest.mark.parametrize("variant", [override(fail="raise"), override(fail="none")], indirect=True)
+def test_wrong(variant):
+    assert variant.accuracy.change >= -1
+
+def test_right(baseline):
+    assert baseline.accuracy >= 0.5
+""",
+    )
+    result = own.runpytest_subprocess(f"--ablation-workers={workers}")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "set fail='raise', seed 0: the training failed: ValueError. Its last lines:",
+            "*not on a Tuesday*",
+            "set fail='none', seed 0: the training failed: conftest:fit returned None: return a *",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*comparison.py*")
+
+
+@pytest.mark.parametrize(
+    ("comparison", "message"),
+    [
+        ("variant.time.ratio <= 1", "*variant.time: conftest:fit is a trainer of your own, *"),
+        ("variant.time.ratio <= 1", "*as variant.wall.ratio.*"),
+        ("variant.metric('f2').change <= 1", '*no metric "f2". Metrics: accuracy, f1*'),
+        ("variant.loss.change <= 1", '*no metric "loss". Metrics: accuracy, f1*'),
+    ],
+)
+def test_a_quantity_that_is_not_there_says_what_is(
+    own: pytest.Pytester, comparison: str, message: str
+) -> None:
+    """Whoever asks for what a trainer does not give reads what to compare instead."""
+    write(
+        own,
+        f"""
+@pytest.mark.ablation(override(depth=3))
+def test_it(variant):
+    assert {comparison}
+""",
+    )
+    result = own.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+
+
+MINIMAL = """
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    return {"error": trial.config["x"] + trial.seed / 1000}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({"x": 1.0}, train=fit)
+"""
+
+
+def test_a_trainer_that_knows_no_accuracy_is_reported_all_the_same(
+    own: pytest.Pytester,
+) -> None:
+    """One metric of any name is enough for verdicts, table and page."""
+    own.makeconftest(MINIMAL)
+    write(
+        own,
+        """
+@pytest.mark.ablation(override(x=0.5))
+def test_it(variant):
+    assert variant.metric("error").change <= -0.4
+
+@pytest.mark.ablation(override(x=0.6))
+def test_gap(variant):
+    assert variant.gap.change <= -0.4
+
+@pytest.mark.ablation(override(x=0.7))
+def test_params(variant):
+    assert variant.params <= 3
+
+@pytest.mark.ablation(override(x=0.8))
+def test_history(variant):
+    assert len(variant.history)
+""",
+    )
+    result = own.runpytest("--html=report.html", "--self-contained-html")
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            '*no metric "train_accuracy", which the gap to the test accuracy is made of. *error.',
+            '*told of no parameters: have it return them as "params"*',
+            "*conftest:fit returned no curves: have it return them*",
+            "  error 0.5005.",
+        ]
+    )
+    assert "~ x: 1.0" in (own.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_seeds_that_make_no_difference_are_warned_of(own: pytest.Pytester) -> None:
+    """A trainer that forgets the seed gives equal numbers: no verdict rests on them unsaid."""
+    own.makeconftest(CONFTEST.replace('"noise": 0.002', '"noise": 0'))
+    result = own.runpytest()
+    result.stdout.fnmatch_lines(["*conftest:fit gave equal metrics with 2 seeds of *trial.seed*"])
+    own.makeconftest(CONFTEST)
+    own.runpytest().stdout.no_fnmatch_line("*equal metrics*")
+
+
+def test_what_decides_the_numbers_is_in_the_fingerprint(own: pytest.Pytester) -> None:
+    """Another helper in the trainer's module, or other data, is trained for anew."""
+    own.runpytest_subprocess("--ablation-seeds=2").assert_outcomes(passed=2)
+    assert len(runs(own)) == 4
+    conftest = own.path / "conftest.py"
+    conftest.write_text(CONFTEST.replace("0.05 * depth", "depth / 20"))
+    own.runpytest_subprocess("--ablation-seeds=2").assert_outcomes(passed=2)
+    assert len(runs(own)) == 8
+    conftest.write_text(CONFTEST.replace('data={"rows": 400}', 'data={"rows": 400.0}'))
+    own.runpytest_subprocess("--ablation-seeds=2").assert_outcomes(passed=2)
+    assert len(runs(own)) == 12
+
+
+def test_a_plan_lists_what_it_knows(own: pytest.Pytester) -> None:
+    """A plan of another trainer has its trials; times are of earlier ones, or unknown."""
+    plan = own.runpytest("--ablation-plan")
+    assert plan.ret == pytest.ExitCode.OK
+    plan.stdout.fnmatch_lines(
+        [
+            "baseline, seed 0 *– *– *unknown",
+            "set depth=3, seed 1 *– *– *unknown",
+            "4 trials: 0 cached, 4 to train.",
+            "How long 4 of them take is not known: *",
+        ]
+    )
+    assert not runs(own)
+    own.runpytest("--ablation-seeds=1")
+    plan = own.runpytest("--ablation-plan")
+    plan.stdout.fnmatch_lines(
+        ["baseline, seed 0 *cached", "4 trials: 2 cached, 2 to train, about under 1 s."]
+    )
+
+
+def test_a_wrong_edit_is_one_line_before_training(own: pytest.Pytester) -> None:
+    """A setting that there is not, and an edit of Keras's, end in one line each."""
+    write(
+        own,
+        """
+@pytest.mark.parametrize("variant", [override(dept=3), remove("drop*")], indirect=True)
+def test_it(variant):
+    assert variant.accuracy.change >= 0
+""",
+    )
+    result = own.runpytest()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            '*override(dept=3): there is no setting "dept". *Did you mean "depth"?',
+            '*remove("drop[*]"): the experiment has settings and no Keras network to edit.*',
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert not runs(own)
+
+
+@pytest.mark.slow
+def test_it_lives_beside_a_network(own: pytest.Pytester, suite: pytest.Pytester) -> None:
+    """One session may study a Keras network and something else, in the same workers."""
+    suite.makepyfile(
+        test_network="""
+            import pytest
+            from pytest_ablation import remove
+
+            @pytest.mark.ablation(remove("drop*"))
+            def test_network(variant):
+                assert variant.accuracy.change >= -1
+        """,
+        test_own=CONFTEST + "\n" + STUDY.replace("import pytest\n", ""),
+    )
+    (suite.path / "test_study.py").unlink()
+    arguments = ("--ablation-workers=1", "--ablation-seeds=1:2", "--ablation-profile=full")
+    result = suite.runpytest_subprocess(*arguments, "-p", "no:randomly")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["net *", "formula *"])
+
+
+def test_pytest_xdist_carries_it(own: pytest.Pytester) -> None:
+    """Under -n the findings of another trainer arrive in the one table."""
+    result = own.runpytest_subprocess("-n2", "--ablation-seeds=2")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*on CPU · 4*", "1 ablation: 5 claims hold*"])
