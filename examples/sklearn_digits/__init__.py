@@ -1,0 +1,1 @@
+"""An ablation study of a scikit-learn pipeline."""
