@@ -58,6 +58,19 @@ def test_baseline(baseline):
 """
 
 
+MINIMAL = """
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    return {"error": trial.config["x"] + trial.seed / 1000}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({"x": 1.0}, train=fit)
+"""
+
+
 @pytest.fixture
 def own(pytester: pytest.Pytester) -> pytest.Pytester:
     """A folder with a trainer of its own in the conftest.py, and a study of its settings."""
@@ -157,6 +170,23 @@ def test_a_trainer_anywhere_reaches_the_workers(own: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+def test_each_conftest_has_its_own_trainer(pytester: pytest.Pytester, workers: int) -> None:
+    """Two suites of one session, a conftest.py each, do not train with each other's function."""
+    for folder, gives in (("one", 0.25), ("two", 0.75)):
+        pytester.mkdir(folder)
+        conftest = MINIMAL.replace('trial.config["x"]', str(gives))
+        (pytester.path / folder / "conftest.py").write_text(conftest)
+        (pytester.path / folder / f"test_{folder}.py").write_text(
+            f"""
+def test_it(baseline):
+    assert abs(baseline.metric("error").mean - {gives}) < 0.01
+"""
+        )
+    result = pytester.runpytest_subprocess(f"--ablation-workers={workers}")
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_training_that_goes_wrong_is_an_error_and_others_go_on(
     own: pytest.Pytester, workers: int
 ) -> None:
@@ -208,19 +238,6 @@ def test_it(variant):
     result = own.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([message])
-
-
-MINIMAL = """
-import pytest
-from pytest_ablation import Experiment
-
-def fit(trial, data, progress):
-    return {"error": trial.config["x"] + trial.seed / 1000}
-
-@pytest.fixture(scope="session")
-def experiment():
-    return Experiment({"x": 1.0}, train=fit)
-"""
 
 
 def test_a_trainer_that_knows_no_accuracy_is_reported_all_the_same(

@@ -12,8 +12,8 @@ def test_the_pipeline_reads_digits(baseline):
 
 @pytest.mark.ablation(override(scale=False))
 def test_scaling_does_no_good(variant):
-    """Scaled, pixels at the border are as loud to PCA as those that tell digits apart."""
-    assert variant.accuracy.change >= -0.005
+    """Pixels at the border become as loud to PCA as any: scaling is not worth a point."""
+    assert variant.accuracy.change >= -0.01
 
 
 @pytest.mark.ablation(override(pca=None))
