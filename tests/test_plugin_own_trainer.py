@@ -368,3 +368,68 @@ def test_pytest_xdist_carries_it(own: pytest.Pytester) -> None:
     result = own.runpytest_subprocess("-n2", "--ablation-seeds=2")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*on CPU · 4*", "1 ablation: 5 claims hold*"])
+
+
+RESUMING = """
+import json, os
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    path = progress.checkpoint
+    done = json.loads(path.read_text()) if path.exists() else []
+    for epoch in range(len(done), 3):
+        done.append(epoch)
+        path.write_text(json.dumps(done))
+        if len(done) == 2 and not os.path.exists(data):
+            open(data, "w").close()
+            os.kill(os.getpid(), 9)
+    return {"error": len(done) + trial.seed / 1000, "begun": epoch}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({}, data=os.path.abspath("killed"), train=fit)
+"""
+
+
+def test_a_trainer_that_was_killed_goes_on_from_its_checkpoint(own: pytest.Pytester) -> None:
+    """What a trainer keeps at progress.checkpoint is there when it is tried again."""
+    own.makeconftest(RESUMING)
+    write(own, "def test_it(baseline):\n    assert abs(baseline.metric('error').mean - 3) < 0.01\n")
+    result = own.runpytest_subprocess("--ablation-workers=1")
+    result.assert_outcomes(passed=1)
+    assert (own.path / "killed").exists()
+    assert not list((own.path / ".ablation" / "checkpoints").iterdir())
+
+
+def test_a_network_may_be_trained_by_ones_own_function(suite: pytest.Pytester) -> None:
+    """A training loop of one's own for a Keras network has all edits, and parameters as ever."""
+    suite.makepyfile(
+        test_study="""
+            from dataclasses import replace
+            import pytest
+            from pytest_ablation import Experiment, remove
+            from pytest_ablation.training import fit
+            from tiny import RECIPE, data, net
+
+            def twice(trial, data, progress):
+                run = fit.train(trial, data, progress)
+                return replace(run, metrics={**run.metrics, "twice": 2 * run.metrics["accuracy"]})
+
+            @pytest.fixture(scope="session")
+            def experiment():
+                return Experiment(net, RECIPE, data(), train=twice)
+
+            @pytest.mark.ablation(remove("drop*", "dense2"))
+            def test_it(variant):
+                assert variant.params.ratio < 1
+                assert variant.metric("twice").change >= -2
+
+            @pytest.mark.ablation(remove("drop1"))
+            def test_time(variant):
+                assert variant.time.ratio <= 2
+        """
+    )
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*variant.time: test_study:twice is a trainer of your own*"])
