@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import arrays, settings
 from pytest_ablation.experiment import Experiment
@@ -55,17 +55,19 @@ def of(variant: Arm, baseline: Arm) -> Difference:
     return Difference(
         layers=layers,
         settings=tuple(settings.differences(baseline.experiment.config, variant.experiment.config)),
-        recipe=_recipe(*(trial.recipe for trial in trials)),
+        recipe=_recipe(*(json.loads(trial.recipe) or {} for trial in trials), variant.has_network),
         data=_data(baseline.experiment, variant.experiment),
     )
 
 
-def _recipe(before: str, after: str) -> tuple[str, ...]:
-    if before == after:
+def _recipe(old: Any, new: Any, has_network: bool) -> tuple[str, ...]:
+    if old == new:
         return ()
+    if not has_network:  # Keras is not imported for settings
+        return tuple(line.removeprefix("~ ") for line in settings.differences(old, new))
     from pytest_ablation.network import difference
 
-    return difference.of_settings(json.loads(before), json.loads(after))
+    return difference.of_settings(old, new)
 
 
 def _data(before: Experiment, after: Experiment) -> tuple[str, ...]:
