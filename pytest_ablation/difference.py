@@ -47,6 +47,7 @@ class Difference:
 def of(variant: Arm, baseline: Arm) -> Difference:
     """Return how a variant differs from its baseline; no training is needed for it."""
     trials = baseline.trial(0), variant.trial(0)
+    recipes = [json.loads(trial.recipe) or {} for trial in trials]
     layers: tuple[LayerChange, ...] = ()
     if trials[0].model != trials[1].model and variant.has_network:
         from pytest_ablation.network import difference
@@ -55,12 +56,12 @@ def of(variant: Arm, baseline: Arm) -> Difference:
     return Difference(
         layers=layers,
         settings=tuple(settings.differences(baseline.experiment.config, variant.experiment.config)),
-        recipe=_recipe(*(json.loads(trial.recipe) or {} for trial in trials), variant.has_network),
+        recipe=_recipe(*recipes, has_network=variant.has_network),
         data=_data(baseline.experiment, variant.experiment),
     )
 
 
-def _recipe(old: Any, new: Any, has_network: bool) -> tuple[str, ...]:
+def _recipe(old: Any, new: Any, *, has_network: bool) -> tuple[str, ...]:
     if old == new:
         return ()
     if not has_network:  # Keras is not imported for settings
