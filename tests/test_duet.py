@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from keras import layers
 
-from pytest_ablation import configure
+from pytest_ablation import configure, train_with
 from pytest_ablation.experiment import Duet
 from pytest_ablation.training.duet import duet
 from pytest_ablation.verdict import Bound, decide_median
@@ -46,3 +47,15 @@ def test_a_duet_ends_in_its_time() -> None:
     result = duet(arm, arm, seconds=0.1)
     assert len(result.log_ratios) >= 2
     assert len(result.log_ratios) % 2 == 0
+
+
+def test_augmenting_is_part_of_a_step() -> None:
+    """What an augmentation costs is in the time ratio: here it takes longer than the network."""
+    augmented = train_with(augmentation=[layers.RandomRotation(0.1) for _ in range(3)])(EXPERIMENT)
+    result = duet(
+        (trial_of(augmented), augmented.data),
+        (trial_of(EXPERIMENT), EXPERIMENT.data),
+        seconds=60.0,
+        settled=lambda so_far: True,
+    )
+    assert decide_median(result.log_ratios, Bound(at_least=math.log(1.1))).outcome == "holds"
