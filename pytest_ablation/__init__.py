@@ -6,13 +6,14 @@ from pytest_ablation.ablation import (
     cut,
     feed_with,
     insert,
+    lesion,
     override,
     remove,
     replace,
     train_with,
     use,
 )
-from pytest_ablation.combinations import all_pairs, leave_one_out, one_at_a_time
+from pytest_ablation.combinations import all_pairs, leave_one_out, lesion_each, one_at_a_time
 from pytest_ablation.data.edits import share, shuffled_labels, without_channel, without_class
 from pytest_ablation.errors import AblationError, AblationWarning, DataError
 from pytest_ablation.experiment import Dataset, Experiment, Progress, Recipe, Run, Trial
@@ -36,6 +37,8 @@ __all__ = [
     "having",
     "insert",
     "leave_one_out",
+    "lesion",
+    "lesion_each",
     "one_at_a_time",
     "override",
     "remove",

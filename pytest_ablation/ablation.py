@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Dataset, Experiment, Recipe
@@ -27,10 +27,14 @@ from pytest_ablation.settings import flat, plain
 if TYPE_CHECKING:
     import keras
 
+How: TypeAlias = Literal["zero", "mean", "shuffle"]
 ModelFunction: TypeAlias = "Callable[[], keras.Model]"
 LayerOrFunction: TypeAlias = (
     "keras.layers.Layer | Callable[[keras.layers.Layer], keras.layers.Layer]"
 )
+
+
+TO = {"zero": "", "mean": " to the mean", "shuffle": " by shuffling"}
 
 
 # ------------------------------------------------------------------------------------- steps
@@ -170,9 +174,32 @@ class Override:
         return f"override({settings(self.changes)})"
 
 
+@dataclass(frozen=True)
+class LesionStep:
+    """Take part of the output of layers away in the trained network."""
+
+    selectors: tuple[Selector, ...]
+    units: tuple[int, ...]
+    how: How
+    examples: int
+
+    def __str__(self) -> str:
+        units = ", ".join(map(str, self.units))
+        of = f"unit{'s' if len(self.units) > 1 else ''} {units} of " if units else ""
+        return f"lesion {of}{words(self.selectors)}{TO[self.how]}"
+
+    def __repr__(self) -> str:
+        told = {
+            **({"units": list(self.units)} if self.units else {}),
+            **({"how": self.how} if self.how != "zero" else {}),
+            **({"examples": self.examples} if self.examples else {}),
+        }
+        return f"lesion({', '.join([*map(code, self.selectors), *filter(None, [settings(told)])])})"
+
+
 GraphStep: TypeAlias = Remove | Replace | Configure | Insert | Cut
 ModelStep: TypeAlias = GraphStep | Use
-Step: TypeAlias = ModelStep | TrainWith | FeedWith | Override
+Step: TypeAlias = ModelStep | TrainWith | FeedWith | Override | LesionStep
 
 
 def _repaired(repair: bool) -> str:
@@ -229,6 +256,31 @@ class Ablation:
         if isinstance(target, Experiment):
             return edited.experiment(target, self)
         return edited.network(target, self)
+
+    @property
+    def lesion(self) -> LesionStep | None:
+        """What it takes away of the trained network, if it does.
+
+        Raises:
+            AblationError: More than one such step, or one that is not the last.
+        """
+        steps = [step for step in self.steps if isinstance(step, LesionStep)]
+        if len(steps) > 1:
+            raise AblationError(
+                f"{self!r}: one lesion at a time; name all its layers in it, as "
+                'lesion("conv1", "conv2").'
+            )
+        if steps and self.steps[-1] is not steps[0]:
+            raise AblationError(
+                f"{self!r}: a lesion is done to the trained network, after all other edits: add "
+                "it last."
+            )
+        return steps[0] if steps else None
+
+    @property
+    def trained(self) -> Ablation:
+        """What of it is there when training begins: all but a lesion."""
+        return Ablation(tuple(step for step in self.steps if not isinstance(step, LesionStep)))
 
     @property
     def model_steps(self) -> tuple[ModelStep, ...]:
@@ -363,3 +415,44 @@ def feed_with(function: Callable[[Dataset], Dataset]) -> Ablation:
     if not callable(function):
         raise AblationError(f"feed_with({function!r}): pass a function Dataset → Dataset.")
     return Ablation((FeedWith(function),))
+
+
+def lesion(
+    *selectors: Selector,
+    units: Sequence[int] | None = None,
+    how: How = "zero",
+    examples: int | None = None,
+) -> Ablation:
+    """Take the output of layers away in the trained network, which is then evaluated as it is.
+
+    Nothing is trained for it: it is done to the trained baseline of each seed, or, added last to
+    other edits, to their trained variant. So it has no time, and its change is of each seed by
+    itself.
+
+    Args:
+        selectors: Whose output, as in `remove`.
+        units: Which channels of it, from 0; all of it where none is named.
+        how: What takes their place: "zero"; "mean", the channel's mean over training examples;
+            "shuffle", the same channel of another test example.
+        examples: Estimate the change on this many test examples, a fixed sample with each class's
+            share, and not on the whole test set: for sweeps over many units.
+    """
+    if not selectors:
+        raise AblationError('lesion(): name a layer, as lesion("conv1", units=[3]).')
+    chosen = tuple(checked(each, "lesion") for each in selectors)
+    if how not in get_args(How):
+        raise AblationError(
+            f"lesion(how={how!r}): one of {', '.join(get_args(How))}."
+            + did_you_mean(str(how), get_args(How))
+        )
+    if units is not None and (
+        isinstance(units, str) or not units or not all(_is_whole(each, 0) for each in units)
+    ):
+        raise AblationError(f"lesion(units={units!r}): name channels by number, as units=[0, 3].")
+    if examples is not None and not _is_whole(examples, 1):
+        raise AblationError(f"lesion(examples={examples!r}): a whole number of at least 1.")
+    return Ablation((LesionStep(chosen, tuple(units or ()), how, examples or 0),))
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

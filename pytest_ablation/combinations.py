@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from pytest_ablation.ablation import Ablation, ModelFunction, remove
+from pytest_ablation.ablation import Ablation, How, ModelFunction, lesion, remove
 from pytest_ablation.edited import naming
 from pytest_ablation.errors import AblationError
 from pytest_ablation.selectors import Selector, select, word
@@ -50,6 +50,37 @@ def leave_one_out(
     return [
         pytest.param(remove(*_selecting(group, paths, known), repair=repair), id=_id(group))
         for group, paths in groups.items()
+    ]
+
+
+def lesion_each(
+    model_function: ModelFunction,
+    *selectors: Selector,
+    how: How = "zero",
+    examples: int | None = None,
+) -> list[ParameterSet]:
+    """Return a parameter for each unit of the selected layers: its lesion.
+
+    Args:
+        model_function: The network's function; it is built once, to know its layers.
+        selectors: Which layers, as in `remove`.
+        how: What takes a unit's place, as in `lesion`.
+        examples: On how many test examples, as in `lesion`.
+    """
+    import pytest
+
+    from pytest_ablation.network import blueprint, graph
+    from pytest_ablation.network.lesion import channels
+
+    known = graph.sites(graph.read(blueprint.looked_at(model_function)))
+    with naming(f"lesion_each({', '.join(map(word, (model_function, *selectors)))})"):
+        chosen = {site.path: site for each in selectors for site in select(known, each)}
+        if not chosen:
+            raise AblationError('name layers, as lesion_each(cnn, "conv*").')
+    return [
+        pytest.param(lesion(path, units=[unit], how=how, examples=examples), id=f"{path}-{unit}")
+        for path, site in chosen.items()
+        for unit in range(channels(site.layer)[1])
     ]
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # Of a training step: known where Keras takes it.
 OF_STEPS = {"time", "flops"}
+OF_A_TRAINING = {"time", "wall", "gap"}
 
 
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
@@ -244,6 +245,17 @@ class Quantity:
 
         arms = [arm for side in sides for arm in side]
         study.queue(*arms, seeds=seeds[0])
+
+        if self.arm.source is not None and sides[1:] == ((self.arm.source,),):
+            # Of one trained network with and without: what seeds differ in goes out of the change.
+            return decide(
+                lambda seed: self._sum(sides[0], seed) - self._sum(sides[1], seed),
+                None,
+                bound,
+                seeds=seeds,
+                alpha=study.alpha,
+                comparisons=comparisons,
+            )
 
         def value(seed: int) -> float:
             study.queue(*arms, seeds=seed + 1)  # where there are workers, all train at a time
@@ -486,6 +498,8 @@ class Trained:
         """The curves: columns seed, epoch, accuracy, val_accuracy, loss, val_loss, and others."""
         import pandas as pd
 
+        if self.arm.source is not None:
+            raise AblationError("variant.history: a lesion has no training of its own.")
         if not any(run.curves for run in self.runs):
             raise AblationError(
                 f"{self.arm.experiment.trainer} returned no curves: have it return them as "
@@ -507,6 +521,11 @@ class Trained:
         return f"<{self.arm.description}>"
 
     def _quantity(self, measure: Measure) -> Quantity:
+        if self.arm.source is not None and measure.name in OF_A_TRAINING:
+            raise AblationError(
+                f"variant.{measure.name}: a lesion is done to a trained network and has no "
+                "training of its own. Compare what it does: variant.accuracy.change."
+            )
         if measure.name in OF_STEPS and self.arm.made is not None:
             owner = "baseline" if self.reference is None else "variant"
             raise AblationError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import arrays, settings
-from pytest_ablation.experiment import Experiment
+from pytest_ablation.experiment import Experiment, Lesion
 from pytest_ablation.study import Arm
 
 if TYPE_CHECKING:
@@ -53,11 +53,24 @@ def of(variant: Arm, baseline: Arm) -> Difference:
         from pytest_ablation.network import difference
 
         layers = difference.of(baseline.model, variant.model, (baseline.cost, variant.cost))
+    if variant.lesion is not None:
+        layers = _lesioned(variant.lesion)
     return Difference(
         layers=layers,
         settings=tuple(settings.differences(baseline.experiment.config, variant.experiment.config)),
         recipe=_recipe(*recipes, has_network=variant.has_network),
         data=_data(baseline.experiment, variant.experiment),
+    )
+
+
+def _lesioned(lesion: Lesion) -> tuple[LayerChange, ...]:
+    """Return the layers whose output a lesion takes away."""
+    from pytest_ablation.network.difference import LayerChange
+
+    units = f"unit{'s' if len(lesion.units) > 1 else ''} {', '.join(map(str, lesion.units))}"
+    what = f"{units if lesion.units else 'output'} → {lesion.how}"
+    return tuple(
+        LayerChange(kind="changed", name=name, layer="", settings=(what,)) for name in lesion.layers
     )
 
 

@@ -16,6 +16,7 @@ from pytest_ablation.ablation import (
     FeedWith,
     GraphStep,
     Insert,
+    LesionStep,
     ModelFunction,
     ModelStep,
     Override,
@@ -25,8 +26,8 @@ from pytest_ablation.ablation import (
     Use,
 )
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Dataset, Experiment
-from pytest_ablation.selectors import word
+from pytest_ablation.experiment import Dataset, Experiment, Lesion
+from pytest_ablation.selectors import select, word
 
 if TYPE_CHECKING:
     import keras
@@ -82,11 +83,43 @@ def network(model: keras.Model, ablation: Ablation) -> keras.Model:
         AblationError: As of `experiment`, and a step that does not concern the network.
     """
     for step in ablation.steps:
+        if isinstance(step, LesionStep):
+            raise AblationError(
+                f"{step!r} is done to a trained network, in a study: it leaves no network of its "
+                "own."
+            )
         if not isinstance(step, ModelStep):
             raise AblationError(
                 f"{step!r} changes the experiment, not the network: apply it to an Experiment."
             )
     return _assembled(model, ablation.model_steps)
+
+
+def lesion(model: keras.Model, step: LesionStep) -> Lesion:
+    """Return what a step takes away of a network, of which trial it is left open.
+
+    Raises:
+        AblationError: Nothing is selected, or a layer has no channel of that number.
+    """
+    from pytest_ablation.network import graph
+    from pytest_ablation.network.lesion import channels
+
+    with naming(step):
+        known = graph.sites(graph.read(model))
+        found = {site.path: site for each in step.selectors for site in select(known, each)}
+        for path, site in found.items():
+            count = channels(site.layer)[1]
+            for unit in step.units:
+                if count and unit >= count:
+                    raise AblationError(f'"{path}" has {count} units, 0 to {count - 1}.')
+            if step.how == "mean" and site.within:
+                raise AblationError(
+                    f'"{path}" is in a network within the network: there only how="zero" and '
+                    '"shuffle" can be done.'
+                )
+    return Lesion(
+        of="", layers=tuple(found), units=step.units, how=step.how, examples=step.examples
+    )
 
 
 def touched(model: keras.Model, steps: Sequence[ModelStep]) -> list[list[str]]:

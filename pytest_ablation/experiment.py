@@ -421,6 +421,7 @@ class Trial:
         trainer: Who trains, as "module:function".
         sources: SHA-256 of the source of each class, function or module of the user's own.
         versions: The backend and the versions that the numbers depend on.
+        lesion: A `Lesion` of the trained network, as canonical JSON; empty where it is trained.
     """
 
     model: str
@@ -431,16 +432,50 @@ class Trial:
     trainer: str = KERAS_TRAINER
     sources: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    lesion: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the trial: its name in the store."""
-        return hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()
+        told = asdict(self)
+        if not self.lesion:
+            del told["lesion"]  # so that trials keep the names that they had before there were any
+        return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 
     @property
     def config(self) -> dict[str, Any]:
         """The settings, edited where this is of a variant; a network's Keras configuration."""
         return dict(json.loads(self.model))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesion:
+    """What is taken away of a trained network, which is then evaluated and not trained anew.
+
+    Attributes:
+        of: Fingerprint of the trial whose trained network it is.
+        layers: Whose output, by name.
+        units: Which channels of it, from 0; none for the whole.
+        how: What takes their place: "zero"; "mean", of each channel over training examples;
+            "shuffle", the same channel of another test example.
+        examples: Test examples that the change is estimated on; 0 for the whole test set.
+    """
+
+    of: str
+    layers: tuple[str, ...]
+    units: tuple[int, ...]
+    how: Literal["zero", "mean", "shuffle"]
+    examples: int = 0
+
+    def as_json(self) -> str:
+        """Return it as canonical JSON."""
+        return canonical_json(asdict(self))
+
+    @classmethod
+    def from_json(cls, written: str) -> Lesion:
+        """Return what `as_json` gave."""
+        told = json.loads(written)
+        return cls(**{**told, "layers": tuple(told["layers"]), "units": tuple(told["units"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -530,10 +565,13 @@ class Watcher:
         checkpoint: A file in which the trainer may keep its unfinished state, so that a training
             that was killed goes on where it was; None where nothing can be kept. It is removed when
             the run is stored.
+        weights: A file in which the trainer is to keep the trained weights; None where nobody asks
+            for them.
     """
 
     tell: Callable[[Progress], None]
     checkpoint: Path | None = None
+    weights: Path | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Tell where the training is."""

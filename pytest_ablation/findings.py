@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_ablation import settings
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Run
+from pytest_ablation.experiment import Lesion, Run
 from pytest_ablation.quantity import (
     ACCURACY,
     MINUS,
@@ -57,6 +57,9 @@ class Entry:
         metric: The experiment's main metric.
         less_is_better: Whether less of it is better.
         has_settings: Whether settings are studied, and not a Keras network.
+        lesion: The lesion, where it is of one.
+        is_paired: Whether that is of the baseline's own trained networks, so that each seed's
+            change stands by itself.
     """
 
     test: str
@@ -76,6 +79,8 @@ class Entry:
     metric: str = "accuracy"
     less_is_better: bool = False
     has_settings: bool = False
+    lesion: Lesion | None = None
+    is_paired: bool = False
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -95,6 +100,7 @@ class Entry:
                 "baseline": tuple(Run(**run) for run in plain["baseline"]),
                 "variant": tuple(Run(**run) for run in plain["variant"]),
                 "compared": tuple(Compared(**each) for each in plain["compared"]),
+                "lesion": Lesion(**plain["lesion"]) if plain["lesion"] else None,
             }
         )
 
@@ -150,6 +156,11 @@ class Row:
         return len(self.runs)
 
     @property
+    def lesion(self) -> Lesion | None:
+        """The lesion that the arm is of, if it is."""
+        return self.tests[0].lesion if self.tests else None
+
+    @property
     def has_limits(self) -> bool:
         """Whether the change has limits that tell something."""
         widest = 1.0 if self.measure.unit == "fraction" else math.inf
@@ -203,7 +214,11 @@ class Findings:
         entries = list(self.entries.values())
         if not entries:
             return {}
-        runs = {run.fingerprint: run for e in entries for run in (*e.baseline, *e.variant)}
+        runs = {
+            run.fingerprint: run
+            for e in entries
+            for run in (*e.baseline, *(() if e.lesion else e.variant))
+        }
         fresh = {name for e in entries for name in e.facts["trained"]}
         return {
             **entries[-1].facts,
@@ -296,6 +311,8 @@ def entry_of(
         metric=reference.experiment.main_metric,
         less_is_better=reference.experiment.less_is_better,
         has_settings=not arm.has_network,
+        lesion=arm.lesion,
+        is_paired=arm.source is not None and arm.source is reference,
     )
 
 
@@ -328,7 +345,12 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
     ]
     measure = metric(reference.metric)
     more_trained = gap(reference.metric, reference.less_is_better)
-    low, high = _limits(measure, runs, base, reference.facts) if arm else (math.nan, math.nan)
+    is_paired = bool(entries) and entries[0].is_paired
+    low, high = (
+        _limits(measure, runs, base, reference.facts, is_paired=is_paired)
+        if arm
+        else (math.nan, math.nan)
+    )
     is_timed = bool(base) and not reference.has_settings
     numbers: dict[str, Any] = {
         "measure": measure,
@@ -359,7 +381,12 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
 
 
 def _limits(
-    measure: Measure, runs: tuple[Run, ...], base: tuple[Run, ...], facts: Mapping[str, Any]
+    measure: Measure,
+    runs: tuple[Run, ...],
+    base: tuple[Run, ...],
+    facts: Mapping[str, Any],
+    *,
+    is_paired: bool,
 ) -> tuple[float, float]:
     """Return the limits of the change of a metric, over the seeds that both arms have."""
     seeds = min(len(runs), len(base))
@@ -370,6 +397,12 @@ def _limits(
     if seeds < 2:
         return math.nan, math.nan
     noise = 0.0
+    if is_paired:
+        changes = [a - b for a, b in zip(*values, strict=True)]
+        verdict = decide(
+            changes.__getitem__, None, Bound(), seeds=(seeds, seeds), alpha=facts["alpha"]
+        )
+        return verdict.low, verdict.high
     if measure is ACCURACY:
         noise = math.hypot(*(sampling_noise(arm[:seeds], facts["tested"]) for arm in (runs, base)))
     verdict = decide(

@@ -63,7 +63,8 @@ class Planned:
         uncounted: Layers whose operations are not counted, or not wholly.
         cached: Whether its run is in the store.
         seconds: How long it would take to train; 0 where it is cached, NaN where not known.
-        source: What the time is from: "history", "probe" or "unknown"; empty where it is cached.
+        source: What the time is from: "history", "probe" or "unknown"; "lesion" where a trained
+            network is evaluated and not trained; empty where it is cached.
     """
 
     fingerprint: str
@@ -127,6 +128,8 @@ def _is_alike(one: Trial, other: Trial) -> bool:
 def prepare(study: Study, arms: Sequence[Arm]) -> None:
     """Have the steps taken that `of` will need, those of several arms at a time."""
     for arm in arms:
+        if arm.source is not None:
+            continue
         keys = [arm.trial(seed).fingerprint for seed in range(study.seeds[0])]
         if arm.made is None and not all(map(study.is_kept, keys)) and not _history(study, arm):
             study.queue_steps(arm)
@@ -146,6 +149,8 @@ def _history(study: Study, arm: Arm) -> list[float]:
 
 
 def _seconds(study: Study, arm: Arm) -> tuple[float, str]:
+    if arm.source is not None:
+        return 0.0, "lesion"
     if known := _history(study, arm):
         return median(known), "history"
     if arm.made is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_ablation.errors import AblationError, did_you_mean
@@ -165,7 +166,8 @@ def code(thing: Any) -> str:
     """Return how it is written in a test, as far as that is short."""
     if isinstance(thing, str):
         return f'"{thing}"'
-    return repr(thing) if isinstance(thing, Having | Shortcut) else word(thing)
+    is_plain = is_dataclass(thing) and not isinstance(thing, type)
+    return repr(thing) if is_plain else word(thing)
 
 
 def settings(config: Mapping[str, Any]) -> str:
@@ -174,6 +176,11 @@ def settings(config: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str | int | float | bool | tuple | list | dict | None):
+    if isinstance(value, list | tuple):
+        within = ", ".join(map(_value, value))
+        return f"[{within}]" if isinstance(value, list) else f"({within})"
+    if isinstance(value, partial):
+        return f"{word(value.func)}({settings(value.keywords)})"
+    if isinstance(value, str | int | float | bool | dict | None):
         return repr(value)
     return word(value)

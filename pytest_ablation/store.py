@@ -141,6 +141,11 @@ class Store:
         folder = self.folder / "checkpoints"
         return folder / f"{fingerprint}.npz" if self._make(folder) else None
 
+    def weights(self, fingerprint: str) -> Path | None:
+        """Return the file of a training's weights; None where nothing can be written."""
+        folder = self.folder / "weights"
+        return folder / f"{fingerprint}.npz" if self._make(folder, quiet=True) else None
+
     @contextmanager
     def lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
         """Hold a lock that processes share, such as a trial's: who holds it trains the trial.

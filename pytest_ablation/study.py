@@ -18,12 +18,13 @@ from pytest_ablation import arrays, trainer
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
-from pytest_ablation.execution.worker import Probing, Result, Task, Timing, Training
+from pytest_ablation.execution.worker import Lesioning, Probing, Result, Task, Timing, Training
 from pytest_ablation.experiment import (
     KERAS_TRAINER,
     Dataset,
     Duet,
     Experiment,
+    Lesion,
     Run,
     Trial,
     canonical_json,
@@ -88,6 +89,8 @@ class Study:
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
     _ablations: dict[tuple[int, str], Ablation] = field(default_factory=dict)
+    _waiting: dict[tuple[int, int], dict[str, Arm]] = field(default_factory=dict)
+    _lesionings: dict[str, Lesioning] = field(default_factory=dict)
     _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
@@ -105,7 +108,7 @@ class Study:
     def baseline(self, experiment: Experiment) -> Arm:
         """Return the arm of the unedited experiment."""
         if id(experiment) not in self._baselines:
-            arm = Arm(self, experiment, "baseline")
+            arm = Arm(self, experiment, "baseline", keeps_weights=True)
             self._baselines[id(experiment)] = experiment, arm
         return self._baselines[id(experiment)][1]
 
@@ -118,9 +121,12 @@ class Study:
         key = id(experiment), id(ablation)
         if key not in self._variants:
             baseline = self.baseline(experiment)
-            edited = ablation(experiment)
-            said = ablation.describe(baseline.model) if baseline.has_network else str(ablation)
-            arm = Arm(self, edited, said)
+            if ablation.lesion is not None:
+                arm = self._lesioned(experiment, ablation)
+            else:
+                edited = ablation(experiment)
+                said = ablation.describe(baseline.model) if baseline.has_network else str(ablation)
+                arm = Arm(self, edited, said)
             trial = arm.trial(0).fingerprint
             if trial == baseline.trial(0).fingerprint:
                 raise AblationError(
@@ -135,6 +141,24 @@ class Study:
             self._variants[key] = experiment, ablation, arm
         return self._variants[key][2]
 
+    def _lesioned(self, experiment: Experiment, ablation: Ablation) -> Arm:
+        """Return the arm of a lesion of the trained baseline, or of a trained variant."""
+        from pytest_ablation import edited
+
+        step, rest = ablation.lesion, ablation.trained
+        assert step is not None
+        source = self.variant(experiment, rest) if rest.steps else self.baseline(experiment)
+        if source.made is not None:
+            raise AblationError(
+                f"{step!r}: only a network that Keras trains can be looked into; this one is "
+                f"trained by {source.experiment.trainer}."
+            )
+        source.keeps_weights = True
+        lesion = edited.lesion(source.model, step)
+        count = f" ({len(lesion.layers)} layers)" if len(lesion.layers) > 1 else ""
+        said = f"{source.description}, " if rest.steps else ""
+        return Arm(self, source.experiment, f"{said}{step}{count}", source=source, lesion=lesion)
+
     def run(self, arm: Arm, seed: int) -> Run:
         """Return a trial's run: of this session, else from the store, else trained now.
 
@@ -142,6 +166,9 @@ class Study:
             TrainingError: It could not be trained.
         """
         key = arm.trial(seed).fingerprint
+        if arm.source is not None and not self.is_kept(key):
+            result = self.executor.result(self._lesioning(arm, seed))
+            self._runs |= result.value
         if not self.is_kept(key):
             result = self.executor.result(self._training(arm, seed))
             self._queued.discard(key)
@@ -155,6 +182,10 @@ class Study:
         for seed in range(seeds):
             for arm in arms:
                 key = arm.trial(seed).fingerprint
+                if arm.source is not None:
+                    self._waiting.setdefault((id(arm.source), seed), {})[key] = arm
+                    arm = arm.source
+                    key = arm.trial(seed).fingerprint
                 if key not in self._queued and not self.is_kept(key):
                     self._queued.add(key)
                     self.executor.queue(self._training(arm, seed))
@@ -220,7 +251,30 @@ class Study:
             newer_than=self._newer_than,
             modules=self._modules(arm),
             function=arm.made.function if arm.made and self.executor.scratch is None else None,
+            keeps_weights=arm.keeps_weights,
         )
+
+    def _lesioning(self, arm: Arm, seed: int) -> Lesioning:
+        """Return what evaluates a lesion, and with it all that wait of the same trained network.
+
+        Those of other seeds are queued, to be done meanwhile.
+        """
+        assert arm.source is not None
+        self._waiting.setdefault((id(arm.source), seed), {})[arm.trial(seed).fingerprint] = arm
+        for place in [each for each in self._waiting if each[0] == id(arm.source)]:
+            waiting = self._waiting.pop(place)
+            left = {key: each for key, each in waiting.items() if not self.is_kept(key)}
+            if left:
+                said = "a lesion" if len(left) == 1 else f"{len(left)} lesions"
+                task = Lesioning(
+                    source=self._training(arm.source, place[1]),
+                    trials=tuple(each.trial(place[1]) for each in left.values()),
+                    names=tuple(f"{each.description}, seed {place[1]}" for each in left.values()),
+                    name=f"{said} of {arm.source.description}, seed {place[1]}",
+                )
+                self.executor.queue(task)
+                self._lesionings |= dict.fromkeys(left, task)
+        return self._lesionings[arm.trial(seed).fingerprint]
 
     def _source(self, experiment: Experiment) -> Callable[[], Any]:
         """Return what gives the data at the profile's size, in the process that trains."""
@@ -313,11 +367,17 @@ class Arm:
         study: Whose trainings it asks for.
         experiment: The experiment, edited where this is a variant.
         description: What to call it: "baseline", "remove Dropout (5 layers)".
+        keeps_weights: Whether its trained weights are kept, for lesions.
+        source: The arm whose trained network a lesion is done to; None of one that is trained.
+        lesion: The lesion; whose trial it is of, the seed says.
     """
 
     study: Study
     experiment: Experiment
     description: str
+    keeps_weights: bool = False
+    source: Arm | None = None
+    lesion: Lesion | None = None
     _known: dict[int, Run] = field(default_factory=dict)
 
     @property
@@ -357,7 +417,8 @@ class Arm:
         """The network's operations, layer by layer."""
         from pytest_ablation.network import cost
 
-        return cost.of(self.model, self.experiment.data.x_train.shape[1:])
+        shape = getattr(self.experiment.data.x_train, "shape", None)
+        return cost.of(self.model, shape[1:] if shape else None)
 
     @property
     def flops(self) -> int:
@@ -431,8 +492,11 @@ class Arm:
         return f"{name} {self._plain.versions[name]}"
 
     def trial(self, seed: int) -> Trial:
-        """Return one training of this arm as plain data."""
-        return replace(self._plain, seed=seed)
+        """Return one training of this arm, or one lesion of its source's, as plain data."""
+        if self.source is None or self.lesion is None:
+            return replace(self._plain, seed=seed)
+        source = self.source.trial(seed)
+        return replace(source, lesion=replace(self.lesion, of=source.fingerprint).as_json())
 
     @property
     def known(self) -> tuple[Run, ...]:

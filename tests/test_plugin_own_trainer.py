@@ -269,7 +269,7 @@ def test_history(variant):
     result.assert_outcomes(passed=1, failed=3)
     result.stdout.fnmatch_lines(
         [
-            '*no metric "train_accuracy", which the gap to the test accuracy is made of. *error.',
+            '*the training gave no metric "accuracy". Metrics: error.*',
             '*told of no parameters: have it return them as "params"*',
             "*conftest:fit returned no curves: have it return them*",
             "  error 0.5005.",

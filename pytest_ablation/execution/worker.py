@@ -15,6 +15,7 @@ import os
 import pkgutil
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pytest_ablation.errors import AblationWarning
+from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.experiment import (
     KERAS_TRAINER,
     Dataset,
@@ -67,6 +68,7 @@ class Training:
         newer_than: Seconds since the epoch; an older run in the store does not count.
         modules: Files of the user's own modules that it needs, by name.
         function: The user's own trainer, where it is called in the process that knows it.
+        keeps_weights: Whether the trained weights are kept, for lesions.
     """
 
     threads: ClassVar[int | None] = None
@@ -79,6 +81,7 @@ class Training:
     newer_than: float = 0.0
     modules: Mapping[str, str] = field(default_factory=dict)
     function: Callable[..., Any] | None = None
+    keeps_weights: bool = False
 
     @property
     def is_by_keras(self) -> bool:
@@ -98,9 +101,11 @@ class Training:
             run = self.store.load(self.key, self.newer_than)
             if run is not None:
                 return Result(value=run, trained=False)
-            return Result(value=self._trained(tell), trained=True)
+            weights = self.store.weights(self.key) if self.keeps_weights else None
+            return Result(value=self.trained(tell, weights), trained=True)
 
-    def _trained(self, tell: Tell | None) -> Run:
+    def trained(self, tell: Tell | None, weights: Path | None) -> Run:
+        """Train it now, the trained weights kept in a file; the caller holds its lock."""
         _provide(self.modules)
         train = self.function or pkgutil.resolve_name(self.trial.trainer)
         if not self.is_by_keras:
@@ -110,7 +115,7 @@ class Training:
         told = tell or (lambda progress: self.store.tell(self.key, self.name, progress))
         checkpoint = self.store.checkpoint(self.key)
         try:
-            run: Run = train(self.trial, self.data(), Watcher(told, checkpoint))
+            run: Run = train(self.trial, self.data(), Watcher(told, checkpoint, weights))
         finally:
             self.store.tell(self.key, self.name, None)
         self.store.save(self.trial, run, self.name, self.session)
@@ -188,7 +193,57 @@ class Probing:
         return Result(value=few_steps(self.trial, self.data()), trained=False)
 
 
-Task = Training | Timing | Probing
+@dataclass(frozen=True, kw_only=True)
+class Lesioning:
+    """Evaluate lesions of one trained network, which is trained anew where nobody kept it.
+
+    Attributes:
+        source: The training of the network.
+        trials: A trial a lesion.
+        names: What to call them.
+        name: What to call all of it.
+    """
+
+    threads: ClassVar[int | None] = None
+    is_by_keras: ClassVar[bool] = True
+
+    source: Training
+    trials: tuple[Trial, ...]
+    names: tuple[str, ...]
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The fingerprints of the network's trial and of the first lesion's."""
+        return f"{self.source.key}/{self.trials[0].fingerprint}"
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; gives the runs by fingerprint. None where another process is at the network."""
+        from pytest_ablation.training import checkpoint, lesion
+
+        source, store = self.source, self.source.store
+        with (
+            store.lock(source.key, wait=wait) as held,
+            tempfile.TemporaryDirectory() as elsewhere,
+        ):
+            if not held:
+                return None
+            weights = store.weights(source.key) or Path(elsewhere) / "weights"
+            run = store.load(source.key, source.newer_than)
+            kept = checkpoint.load(weights, source.key)
+            if run is None or kept is None:
+                run = source.trained(tell, weights)
+                kept = checkpoint.load(weights, source.key)
+            if kept is None:
+                raise AblationError(f"{source.name}: its trained weights cannot be kept.")
+            trained = lesion.Trained(source.trial, run, kept[1])
+        runs = lesion.evaluate(trained, self.trials, source.data())
+        for trial, run, name in zip(self.trials, runs, self.names, strict=True):
+            store.save(trial, run, name, source.session)
+        return Result(value={run.fingerprint: run for run in runs}, trained=True)
+
+
+Task = Training | Timing | Probing | Lesioning
 
 
 # --------------------------------------------------------------------------- a worker's process

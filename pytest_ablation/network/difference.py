@@ -192,5 +192,6 @@ def _short(value: Any) -> str:
         learned = settings.get("learning_rate") if isinstance(settings, dict) else None
         return f"{name}({learned:.3g})" if isinstance(learned, float) else name
     if isinstance(value, list):
-        return "×".join(map(str, value))
+        is_size = all(isinstance(each, int) for each in value)
+        return ("×" if is_size else ", ").join(map(_short, value)) or "none"
     return str(value)

@@ -73,6 +73,7 @@ class Graph:
         inputs: The input tensors, in the model's own structure: one, a list or a dict.
         outputs: The output tensors, likewise.
         shapes: Of tensors, as the model has them, batch included.
+        is_chain: Whether it is built as a Sequential model.
     """
 
     model: keras.Model
@@ -80,6 +81,7 @@ class Graph:
     inputs: Any
     outputs: Any
     shapes: Mapping[Ref, Shape]
+    is_chain: bool = False
 
     @property
     def name(self) -> str:
@@ -232,6 +234,15 @@ def ancestors(graph: Graph, structure: Any) -> dict[int, None]:
     return order
 
 
+def descendants(graph: Graph, number: int) -> set[int]:
+    """Return a node and those that take anything from it."""
+    found = {number}
+    for each, node in graph.nodes.items():
+        if not found.isdisjoint(ref.node for ref in node.refs):
+            found.add(each)
+    return found
+
+
 # ---------------------------------------------------------------------------------------- reading
 
 
@@ -277,7 +288,7 @@ def _chain(model: keras.Sequential) -> Graph:
         nodes[number] = Node(_layer(layer), (Ref(number - 1),))
         if given is not None:
             shapes[Ref(number)] = layer.output.shape
-    return Graph(model, nodes, Ref(0), Ref(len(nodes) - 1), shapes)
+    return Graph(model, nodes, Ref(0), Ref(len(nodes) - 1), shapes, is_chain=True)
 
 
 def _functional(model: keras.Model, config: Mapping[str, Any]) -> Graph:
@@ -432,10 +443,11 @@ class _Assembly:
                 chain += self._call(graph, number, tensors)
         if len(chain) == len(given):
             raise AblationError("no layer would be left.")
-        if isinstance(graph.model, keras.Sequential):
+        if graph.is_chain:
             return keras.Sequential(chain, name=graph.name)
+        kind = type(graph.model)
         ends = (mapped(tensors.__getitem__, each) for each in (graph.inputs, graph.outputs))
-        return type(graph.model)(*ends, name=graph.name)
+        return (keras.Model if kind is keras.Sequential else kind)(*ends, name=graph.name)
 
     def _call(self, graph: Graph, number: int, tensors: dict[Ref, Any]) -> list[Any]:
         """Call a node's layer; return the layers that were called."""

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation.report import words
+from pytest_ablation.report.sweep import Sweep, sweeps_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -48,6 +49,8 @@ class _Study:
         placebo: What its baseline says of what the session can tell.
         sample: A PNG in base64, of the first experiment only.
         classes: The names beside its rows.
+        swept: The rows of lesions that a sweep shows.
+        sweeps: Those of single units, layer by layer.
     """
 
     name: str
@@ -60,6 +63,8 @@ class _Study:
     placebo: Placebo | None
     sample: str
     classes: tuple[str, ...]
+    swept: tuple[Row, ...]
+    sweeps: tuple[Sweep, ...]
 
 
 def page(findings: Findings) -> str:
@@ -110,6 +115,8 @@ def _study(
     from pytest_ablation.report import figures
 
     measure = rows[0].measure
+    sweeps, swept = sweeps_of(rows)
+    rows = tuple(row for row in rows if row not in swept)
     runs = {row.arm: row.runs for row in rows}
     baseline = runs["baseline"]
     trained = [row for row in rows if row.arm != "baseline" and runs[row.arm]]
@@ -133,6 +140,8 @@ def _study(
         placebo=placebo,
         sample=pictured.sample if pictured else "",
         classes=pictured.classes if pictured else (),
+        swept=swept,
+        sweeps=sweeps,
     )
 
 

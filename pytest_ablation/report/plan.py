@@ -87,4 +87,6 @@ def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
 def _time(trial: Planned) -> str:
     if trial.cached:
         return "cached"
+    if trial.source == "lesion":
+        return "evaluated"
     return "unknown" if math.isnan(trial.seconds) else duration(trial.seconds)

@@ -6,7 +6,7 @@ import base64
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.data.sample import stratified
-from pytest_ablation.experiment import Dataset, Progress, Run, Trial
+from pytest_ablation.experiment import Dataset, Progress, Recipe, Run, Trial
 from pytest_ablation.network import blueprint
 from pytest_ablation.training import augmentation, callbacks, checkpoint, smoothing
 from pytest_ablation.training import recipe as recipes
@@ -42,7 +42,8 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         progress: Called at the end of every epoch. Where it has a ``checkpoint``, a file, the
             unfinished state is kept there: weights, optimizer, random state, position in the data
             and the curves so far. So a training that was killed ends with the same numbers as one
-            that was not. A training with callbacks, whose state is their own, starts anew.
+            that was not. A training with callbacks, whose state is their own, starts anew. Where it
+            has ``weights``, a file, the trained ones are kept there.
 
     Returns:
         The run. A training whose loss becomes NaN or infinite ends at once and is evaluated as it
@@ -79,7 +80,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
                 break
             keeper.keep_at_a_step(state)
         logs = state.logs
-        measured, _ = _evaluated(model, *curve, loss)
+        measured, _ = evaluated(model, *curve, loss)
         logs |= {f"val_{name}": value for name, value in measured.items()}
         state.end_epoch(logs)
         tell("on_epoch_end", state.epoch - 1, dict(logs))
@@ -87,10 +88,12 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         keeper.keep_at_an_epoch(state)
         progress(_progress(state, recipe.epochs, logs))
     tell("on_train_end")
+    if weights := getattr(progress, "weights", None):
+        checkpoint.save(weights, trial.fingerprint, {}, _values(model.weights))
 
-    metrics, correct = _evaluated(model, data.x_test, data.y_test, loss)
+    metrics, correct = evaluated(model, data.x_test, data.y_test, loss)
     seen = stratified(data.y_train, arrays.count(data.y_test))
-    train_metrics, _ = _evaluated(
+    train_metrics, _ = evaluated(
         model, arrays.taken(data.x_train, seen), arrays.taken(data.y_train, seen), loss
     )
     return Run(
@@ -178,10 +181,7 @@ class _Keeper:
         if self._path is None:
             return
         started = time.perf_counter()
-        with warnings.catch_warnings():
-            # Keras 3.15 on TensorFlow asks NumPy 2 for a copy in the old way.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            arrays = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+        arrays = _values(self._variables())
         checkpoint.save(self._path, self._fingerprint, asdict(state), arrays)
         self._last = time.perf_counter()
         self._cost += self._last - started
@@ -194,11 +194,24 @@ class _Keeper:
         return [*self._model.variables, *optimizer.variables]
 
 
+def _values(variables: Sequence[Any]) -> list[NDArray[Any]]:
+    with warnings.catch_warnings():
+        # Keras 3.15 on TensorFlow asks NumPy 2 for a copy in the old way.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
 def compiled(trial: Trial) -> keras.Model:
     """Return the trial's network with its initial weights, ready to train."""
     keep_freed_memory()
     recipe = recipes.deserialized(trial.recipe)
     model = blueprint.build(trial.model, trial.seed)
+    compile_as(model, recipe)
+    return model
+
+
+def compile_as(model: keras.Model, recipe: Recipe) -> None:
+    """Make a network ready to be trained and evaluated as a recipe says."""
     loss = recipe.loss
     if recipe.label_smoothing:
         loss = smoothing.smoothed(loss, recipe.label_smoothing)
@@ -206,7 +219,6 @@ def compiled(trial: Trial) -> keras.Model:
     model.compile(
         optimizer=recipe.optimizer, loss=loss, metrics=metrics, loss_weights=recipe.loss_weights
     )
-    return model
 
 
 def batches(
@@ -271,7 +283,7 @@ def _progress(state: _State, epochs: int, logs: Mapping[str, float]) -> Progress
     )
 
 
-def _evaluated(
+def evaluated(
     model: keras.Model, x: Arrays, y: Arrays, plain: keras.losses.Loss | None = None
 ) -> tuple[dict[str, float], str]:
     """Return the loss and each compiled metric in inference mode, and which answers are correct.
@@ -281,23 +293,23 @@ def _evaluated(
     """
     n, loss, correct = arrays.count(x), 0.0, []
     model.reset_metrics()
-    for start, stop, predictions in _predicted(model, x):
+    for start, stop, predictions in predicted(model, x):
         labels = arrays.taken(y, slice(start, stop))
         given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_label(labels))
-        predicted = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
+        answers = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
         if plain is None:
-            part = model.compute_loss(None, given, predicted, training=False)
+            part = model.compute_loss(None, given, answers, training=False)
         else:
-            part = plain(given, predicted) + sum(model.losses)
+            part = plain(given, answers) + sum(model.losses)
         loss += float(part) * ((stop - start) / n)
-        metrics = model.compute_metrics(None, given, predicted)
+        metrics = model.compute_metrics(None, given, answers)
         correct.append(_correct(predictions, labels))
     model.reset_metrics()
     values = {name: float(value) for name, value in {**metrics, "loss": loss}.items()}
     return values, _packed(correct)
 
 
-def _predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
+def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
     """Yield the first and last position and the predictions of as many examples as can be held."""
     n, start = arrays.count(x), 0
     parts: list[Any] = []
