@@ -5,12 +5,24 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from pytest_ablation.ablation import Ablation, How, ModelFunction, lesion, remove
+from pytest_ablation.ablation import (
+    Ablation,
+    How,
+    ModelFunction,
+    feed_with,
+    lesion,
+    remove,
+    train_with,
+)
+from pytest_ablation.data.edits import without_class
 from pytest_ablation.edited import naming
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, did_you_mean
+from pytest_ablation.experiment import Dataset, Recipe
 from pytest_ablation.selectors import Selector, select, word
 
 if TYPE_CHECKING:
@@ -19,17 +31,27 @@ if TYPE_CHECKING:
     from pytest_ablation.network.graph import Site
 
 
+OPTIONAL = (
+    *("learning_rate", "weight_decay", "label_smoothing", "augmentation", "callbacks"),
+    *("loss_weights", "precision"),
+)
+
+
 def leave_one_out(
-    model_function: ModelFunction,
+    of: ModelFunction | Recipe | Dataset,
     *selectors: Selector,
     by: str | Callable[[Any], Any] | None = None,
     repair: bool = False,
 ) -> list[ParameterSet]:
     """Return ``pytest.param(remove(name), id=name)`` for each selected layer, or group of layers.
 
+    Of a recipe it gives one for each setting that could be left out, each layer of the augmentation
+    and each callback by itself; of a dataset, one for each class.
+
     Args:
-        model_function: The network's function; it is built once, to know its layers.
-        selectors: Which layers, as in `remove`; all of them where none is given.
+        of: The network's function, which is built once, to know its layers; or a Recipe or Dataset.
+        selectors: Which layers, as in `remove`; of a recipe the names of settings, of a dataset
+            those of classes. All of them where none is given.
         by: What a group is: a function of a layer, as ``type``, whose equal answers make a group
             and whose None leaves a layer alone; or how the names of blocks begin, as "block" of
             "block1_conv", "block1_norm", "block2_conv": a group ends at the next "_".
@@ -37,10 +59,15 @@ def leave_one_out(
     """
     import pytest
 
+    said = ", ".join([*map(word, (of, *selectors)), *_written(by)])
+    if isinstance(of, Recipe | Dataset):
+        with naming(f"leave_one_out({said})"):
+            names = _named(selectors, of)
+            return _of_recipe(of, names) if isinstance(of, Recipe) else _of_classes(names)
+
     from pytest_ablation.network import blueprint, graph
 
-    known = graph.sites(graph.read(blueprint.looked_at(model_function)))
-    said = ", ".join([*map(word, (model_function, *selectors)), *_written(by)])
+    known = graph.sites(graph.read(blueprint.looked_at(of)))
     with naming(f"leave_one_out({said})"):
         chosen = {site.key: site for each in selectors or ("*",) for site in select(known, each)}
         if by is None:
@@ -112,6 +139,55 @@ def _checked(asked: str, ablations: Sequence[Ablation]) -> Sequence[Ablation]:
                 f"{asked}: {each!r} is no ablation. Write an edit, as remove(…) or configure(…)."
             )
     return ablations
+
+
+def _named(selectors: Sequence[Selector], of: Recipe | Dataset) -> list[str]:
+    """Return the settings or classes that are chosen."""
+    if isinstance(of, Recipe):
+        usual = {each.name: each.default for each in fields(Recipe)}
+        known = [name for name in OPTIONAL if getattr(of, name) != usual[name]]
+        what = "settings that could be left out"
+    else:
+        known, what = list(of.classes), "names of classes"
+    if not known:
+        raise AblationError(f"it has no {what}.")
+    for each in selectors:
+        if each not in known:
+            raise AblationError(
+                f"{each!r} is none of its {what}: {', '.join(known)}."
+                + did_you_mean(str(each), known)
+            )
+    return [name for name in known if not selectors or name in selectors]
+
+
+def _of_recipe(recipe: Recipe, names: Sequence[str]) -> list[ParameterSet]:
+    import pytest
+
+    usual = {each.name: each.default for each in fields(Recipe)}
+    parameters = []
+    for name in names:
+        value = getattr(recipe, name)
+        if isinstance(value, tuple) and len(value) > 1:
+            parameters += [
+                pytest.param(
+                    train_with(**{name: value[:place] + value[place + 1 :]}),
+                    id=f"{name}-{_said(each)}",
+                )
+                for place, each in enumerate(value)
+            ]
+        else:
+            parameters.append(pytest.param(train_with(**{name: usual[name]}), id=name))
+    return parameters
+
+
+def _of_classes(names: Sequence[str]) -> list[ParameterSet]:
+    import pytest
+
+    return [pytest.param(feed_with(without_class(name)), id=name) for name in names]
+
+
+def _said(part: Any) -> str:
+    return word(part.func if isinstance(part, partial) else part)
 
 
 def _written(by: str | Callable[[Any], Any] | None) -> list[str]:

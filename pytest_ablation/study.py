@@ -133,7 +133,7 @@ class Study:
                     f"{ablation!r}: the variant is the baseline; nothing would change."
                 )
             first = self._ablations.setdefault((id(experiment), trial), ablation)
-            if first != ablation:
+            if repr(first) != repr(ablation):
                 raise AblationError(
                     f"{ablation!r}: the variant is that of {first!r}; one of the two is not what "
                     "it says."

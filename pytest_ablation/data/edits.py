@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_ablation import arrays
@@ -23,7 +23,7 @@ class Edit:
 
     said: str
     code: str
-    of: Callable[[Dataset], Dataset]
+    of: Callable[[Dataset], Dataset] = field(compare=False)
 
     @property
     def __name__(self) -> str:
