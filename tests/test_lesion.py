@@ -141,7 +141,7 @@ def test_whole(variant, baseline):
 
 
 def test_lesions_are_done_by_workers(suite: pytest.Pytester) -> None:
-    """Worker processes evaluate all lesions of a network at a time, seeds beside each other."""
+    """Worker processes evaluate all lesions of a network at a time; the page shows a heat map."""
     write(
         suite,
         """
@@ -155,9 +155,17 @@ def test_wrong(variant):
 """,
     )
     result = suite.runpytest_subprocess(
-        "--ablation-profile=full", "--ablation-seeds=2", "--ablation-workers=2"
+        "--ablation-profile=full",
+        "--ablation-seeds=2",
+        "--ablation-workers=2",
+        "--html=report.html",
+        "--self-contained-html",
     )
     result.assert_outcomes(passed=8, errors=1)
+    result.stdout.fnmatch_lines(["8 units of dense2, set to zero, one by one: *"])
+    page = (suite.path / "report.html").read_text()
+    assert page.count("<rect ") == 8
+    assert "8 lesions of single units, one by one" in page
     result.stdout.fnmatch_lines(['*"dense1" has 16 units, 0 to 15.*'])
 
 

@@ -355,29 +355,25 @@ def test_two_ablations_interact(suite: pytest.Pytester) -> None:
         """
 @pytest.mark.parametrize(
     "variant",
-    all_pairs(configure("dense1", units=8), remove("drop1"), configure("dense2", units=4)),
+    all_pairs(configure("dense1", units=8), configure("dense2", units=4)),
     indirect=True,
 )
 def test_pair(variant):
-    assert -0.5 <= variant.accuracy.interaction <= 0.5
-    assert variant.params.interaction <= 1_000
-
-@pytest.mark.parametrize("variant", one_at_a_time(remove("drop1"), remove("drop2")), indirect=True)
-def test_single(variant):
-    with pytest.raises(Exception, match="only a sum of two ablations has one"):
-        variant.accuracy.interaction
-
-@pytest.mark.ablation(configure("dense1", units=8) + configure("dense2", units=4))
-def test_params(variant):
+    assert -5 <= variant.accuracy.interaction <= 5
     both, first, second = 392 + 36 + 10, 392 + 72 + 18, 862
     assert variant.params.interaction == both + 938 - first - second
     with pytest.raises(Exception, match="timed in turn of two networks"):
         variant.time.interaction
+
+@pytest.mark.parametrize("variant", one_at_a_time(remove("drop1")), indirect=True)
+def test_single(variant):
+    with pytest.raises(Exception, match="only a sum of two ablations has one"):
+        variant.accuracy.interaction
 """,
     )
-    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2:3", "-v", "-rA")
-    result.stdout.fnmatch_lines(["*test_pair[[]set-units=8-in-dense1-remove-drop1] PASSED*"])
-    result.assert_outcomes(passed=6)
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2", "-v")
+    result.stdout.fnmatch_lines(["*test_pair[[]set-units=8-*-set-units=4-in-dense2] PASSED*"])
+    result.assert_outcomes(passed=2)
 
 
 def test_undecided_is_a_status_of_its_own(suite: pytest.Pytester) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -359,3 +364,40 @@ def test_edits_add_up_on_graphs() -> None:
     assert whole(residual()).get_layer("block2_add").output.shape == (None, 4, 4, 6)
     tanh = configure(having(activation="relu"), activation="tanh") + remove("block2_norm")
     assert tanh.describe(residual()) == "activation relu → tanh, remove block2_norm"
+
+
+EVERYWHERE: tuple[tuple[Callable[[], keras.Model], Ablation], ...] = (
+    (residual, remove("block1_*")),
+    (residual, cut(shortcut, into=layers.Add)),
+    (residual, remove("block2_conv1", repair=True)),
+    (residual, replace(layers.BatchNormalization, layers.LayerNormalization())),
+    (residual, insert(layers.Dropout(0.1), after="*conv*")),
+    (gated, cut("se_*", into=layers.Multiply)),
+    (gated, configure(layers.Conv2D, use_bias=False)),
+    (nested, remove("encoder/dense1")),
+    (attention, cut("visible", into="attend")),
+)
+
+
+def edited_everywhere() -> list[str]:
+    """Return networks edited in many ways, as canonical JSON."""
+    return [blueprint.of(edit(blueprint.fresh(network))) for network, edit in EVERYWHERE]
+
+
+def test_an_edit_gives_the_same_network_on_every_backend() -> None:
+    """What an edit gives does not depend on Keras's backend: a study is the same on each."""
+    script = (
+        "import json; from tests.test_surgery import edited_everywhere as edited\n"
+        "print(json.dumps(edited()))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=Path(__file__).parents[1],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    networks = edited_everywhere()
+    assert json.loads(told.stdout.splitlines()[-1]) == networks
+    assert len(set(networks)) == len(networks)

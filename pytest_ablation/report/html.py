@@ -99,7 +99,8 @@ def page(findings: Findings) -> str:
 
 def _leads(rows: Sequence[Row]) -> list[Row]:
     """Return the variants that change the metric most."""
-    telling = [row for row in rows if _tells(row)]
+    _, swept = sweeps_of(rows)
+    telling = [row for row in rows if _tells(row) and row not in swept]
     return sorted(telling, key=lambda row: -abs(row.change))[:MOST_LEADS]
 
 

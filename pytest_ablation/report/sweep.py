@@ -62,6 +62,11 @@ class Sweep:
     said: str
 
     @property
+    def title(self) -> str:
+        """What it is of, and what matters, in a sentence."""
+        return f"{len(self.cells)} units of {self.layer}, {self.what}, one by one: {self.said}."
+
+    @property
     def width(self) -> int:
         """Of the drawing."""
         return STEP * A_LINE

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
 from pytest_ablation.report import words
+from pytest_ablation.report.sweep import sweeps_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,6 +99,8 @@ def _parts(name: str, rows: Sequence[Row], width: int) -> Iterator[RenderableTyp
     from rich.rule import Rule
     from rich.text import Text
 
+    sweeps, swept = sweeps_of(rows)
+    rows = [row for row in rows if row not in swept]
     shown = _fitting(rows, width)
     left = width - sum(size + PADDING for _, _, size in shown)
     first = min(left, max(len(name), *(len(row.arm) for row in rows)))
@@ -111,6 +114,8 @@ def _parts(name: str, rows: Sequence[Row], width: int) -> Iterator[RenderableTyp
         cells = [Text(of(row), _style(head, row), justify=_side(head)) for head, of, _ in shown]
         yield line(row.arm, cells)
         yield Padding(Text(row.sentence), (0, 0, 0, INDENT))
+    for sweep in sweeps:
+        yield Text(sweep.title)
 
 
 def _fitting(rows: Sequence[Row], width: int) -> list[Column]:
