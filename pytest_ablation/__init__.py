@@ -15,8 +15,11 @@ from pytest_ablation.ablation import (
 )
 from pytest_ablation.combinations import all_pairs, leave_one_out, lesion_each, one_at_a_time
 from pytest_ablation.data.edits import share, shuffled_labels, without_channel, without_class
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, AblationWarning, DataError
-from pytest_ablation.experiment import Dataset, Experiment, Progress, Recipe, Run, Trial
+from pytest_ablation.experiment import Experiment, Trial
+from pytest_ablation.recipe import Recipe
+from pytest_ablation.run import Progress, Run
 from pytest_ablation.selectors import having, shortcut
 
 __all__ = [

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.experiment import Dataset, Experiment, Recipe
+from pytest_ablation.experiment import Experiment
+from pytest_ablation.recipe import Recipe
 from pytest_ablation.selectors import (
     Having,
     Selector,

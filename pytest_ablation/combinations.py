@@ -20,9 +20,10 @@ from pytest_ablation.ablation import (
     train_with,
 )
 from pytest_ablation.data.edits import without_class
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.edited import naming
 from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.experiment import Dataset, Recipe
+from pytest_ablation.recipe import Recipe
 from pytest_ablation.selectors import Selector, select, word
 
 if TYPE_CHECKING:

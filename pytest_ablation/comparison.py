@@ -20,8 +20,8 @@ from pytest_ablation import quantity as measures
 from pytest_ablation.claim import Asserted, Compared
 from pytest_ablation.difference import Difference
 from pytest_ablation.errors import AblationError, AblationWarning
-from pytest_ablation.experiment import Run
 from pytest_ablation.quantity import Form, Measure, said
+from pytest_ablation.run import Run
 from pytest_ablation.study import Arm
 from pytest_ablation.verdict import (
     Bound,

@@ -25,8 +25,9 @@ from pytest_ablation.ablation import (
     TrainWith,
     Use,
 )
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Dataset, Experiment, Lesion
+from pytest_ablation.experiment import Experiment, Lesion
 from pytest_ablation.selectors import select, word
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_ablation.experiment import Duet, Run, Trial
+from pytest_ablation.experiment import Trial
+from pytest_ablation.run import Duet, Run
 
 FORMAT = 2
 KINDS: tuple[Kind, ...] = ("runs", "duets")

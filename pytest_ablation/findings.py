@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_ablation import settings
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Lesion, Run
+from pytest_ablation.experiment import Lesion
 from pytest_ablation.quantity import (
     ACCURACY,
     MINUS,
@@ -27,6 +27,7 @@ from pytest_ablation.quantity import (
     sampling_noise,
     training,
 )
+from pytest_ablation.run import Run
 from pytest_ablation.verdict import Bound, adjusted, decide, smallest_detectable
 
 if TYPE_CHECKING:

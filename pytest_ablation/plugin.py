@@ -19,8 +19,9 @@ import pytest
 
 from pytest_ablation import options, suite, trainer
 from pytest_ablation.ablation import Ablation
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
-from pytest_ablation.experiment import KERAS_TRAINER, Dataset, Experiment
+from pytest_ablation.experiment import KERAS_TRAINER, Experiment
 from pytest_ablation.reporting import Reporting
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pytest_ablation.experiment import Recipe
+from pytest_ablation.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.experiment import Run
+from pytest_ablation.run import Run
 
 Unit = Literal["fraction", "seconds", "count", "operations", "number"]
 Form = Literal["value", "change", "ratio", "interaction"]

@@ -27,7 +27,8 @@ from filelock import FileLock, Timeout
 from pytest_ablation import entry as entries
 from pytest_ablation.entry import DamagedEntryError, Entry, Kind, NewerEntryError, path_of
 from pytest_ablation.errors import AblationWarning
-from pytest_ablation.experiment import Duet, Progress, Run, Trial
+from pytest_ablation.experiment import Trial
+from pytest_ablation.run import Duet, Progress, Run
 
 
 @dataclass(eq=False)

@@ -16,20 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_ablation import arrays, trainer
 from pytest_ablation.ablation import Ablation
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.worker import Lesioning, Probing, Result, Task, Timing, Training
-from pytest_ablation.experiment import (
-    KERAS_TRAINER,
-    Dataset,
-    Duet,
-    Experiment,
-    Lesion,
-    Run,
-    Trial,
-    canonical_json,
-)
+from pytest_ablation.experiment import KERAS_TRAINER, Experiment, Lesion, Trial, canonical_json
 from pytest_ablation.profile import Profile
+from pytest_ablation.run import Duet, Run
 from pytest_ablation.settings import plain
 from pytest_ablation.store import Store
 from pytest_ablation.trainer import Made

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri, stdtrit
 
-from pytest_ablation.experiment import Duet
+from pytest_ablation.run import Duet
 
 Outcome = Literal["holds", "violated", "undecided"]
 

@@ -10,7 +10,7 @@ import keras
 import pytest
 
 from pytest_ablation import AblationError, train_with
-from pytest_ablation.experiment import Run, Watcher
+from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import fit
 from tests.test_fit import trained, trial_of
 from tests.tiny import EXPERIMENT

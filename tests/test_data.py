@@ -9,8 +9,8 @@ import pytest
 
 from pytest_ablation import data
 from pytest_ablation.data import keras_cache, shapes10
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import DataError
-from pytest_ablation.experiment import Dataset
 
 IMAGES = np.zeros((3, 32, 32, 3), np.uint8)
 LABELS = np.array([0, 1, 2], np.uint8)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from pytest_ablation.data import cifar10
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import DataError
-from pytest_ablation.experiment import Dataset
 
 COUNT = 20  # images a batch, where the published ones have 10,000
 IMAGES = np.random.default_rng(3).integers(0, 256, (6 * COUNT, 32, 32, 3), np.uint8)

@@ -15,8 +15,8 @@ import pytest
 
 from pytest_ablation import arrays
 from pytest_ablation.data import maps
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import DataError
-from pytest_ablation.experiment import Dataset
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -25,7 +25,7 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from pytest_ablation.data import maps
-from pytest_ablation.experiment import Dataset
+from pytest_ablation.dataset import Dataset
 
 cache = Path(sys.argv[1])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_ablation.data import shapes10
-from pytest_ablation.experiment import Dataset
+from pytest_ablation.dataset import Dataset
 
 
 @pytest.fixture(scope="module")

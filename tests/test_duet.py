@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from pytest_ablation import configure, train_with
-from pytest_ablation.experiment import Duet
+from pytest_ablation.run import Duet
 from pytest_ablation.training.duet import duet
 from pytest_ablation.verdict import Bound, decide_median
 from tests.test_fit import trial_of

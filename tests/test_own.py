@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pytest_ablation import AblationError, Progress, Run, Trial
-from pytest_ablation.experiment import Watcher
+from pytest_ablation.run import Watcher
 from pytest_ablation.training import own
 from tests.tiny import data
 

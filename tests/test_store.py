@@ -18,7 +18,7 @@ import pytest
 from pytest_ablation import Run, Trial
 from pytest_ablation.entry import DamagedEntryError
 from pytest_ablation.errors import AblationWarning
-from pytest_ablation.experiment import Duet, Progress
+from pytest_ablation.run import Duet, Progress
 from pytest_ablation.store import Store
 
 TRIAL = Trial(model="{}", recipe="{}", dataset="d", profile="quick", seed=1)

@@ -9,8 +9,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import DataError, did_you_mean
-from pytest_ablation.experiment import Dataset
 
 __all__ = ["CHOICES", "load"]
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_ablation.data import maps, pickles
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import DataError
-from pytest_ablation.experiment import Dataset
 
 Bytes = NDArray[np.uint8]
 Splits = tuple[Bytes, Bytes, Bytes, Bytes]

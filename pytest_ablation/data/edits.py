@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_ablation import arrays
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.experiment import Dataset
 
 
 @dataclass(frozen=True)

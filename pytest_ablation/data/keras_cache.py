@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_ablation.data import cifar10, maps
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import DataError
-from pytest_ablation.experiment import Dataset
 
 # As in keras.datasets.cifar10, and under the name it looks for, so that Keras finds it too.
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"

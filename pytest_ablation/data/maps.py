@@ -20,8 +20,8 @@ import numpy as np
 from filelock import FileLock
 
 from pytest_ablation import arrays
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import DataError
-from pytest_ablation.experiment import Dataset
 
 _FORMAT = 1
 _PARTS = ("x_train", "y_train", "x_test", "y_test")

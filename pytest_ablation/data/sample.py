@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.data import maps
-from pytest_ablation.experiment import Dataset
+from pytest_ablation.dataset import Dataset
 
 
 def stratified(labels: Arrays, count: int) -> NDArray[np.int64]:

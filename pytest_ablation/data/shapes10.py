@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pytest_ablation import arrays
 from pytest_ablation.data import maps
-from pytest_ablation.experiment import Dataset
+from pytest_ablation.dataset import Dataset
 
 SEED = 10
 SIDE = 32  # pixels

@@ -22,7 +22,7 @@ from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Slot, failed, with_last_lines
 from pytest_ablation.execution.worker import Probing, Result, Task, Training
-from pytest_ablation.experiment import Progress
+from pytest_ablation.run import Progress
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 

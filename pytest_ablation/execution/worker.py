@@ -25,16 +25,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, AblationWarning
-from pytest_ablation.experiment import (
-    KERAS_TRAINER,
-    Dataset,
-    Duet,
-    Progress,
-    Run,
-    Trial,
-    Watcher,
-)
+from pytest_ablation.experiment import KERAS_TRAINER, Trial
+from pytest_ablation.run import Duet, Progress, Run, Watcher
 from pytest_ablation.store import Store
 
 Tell = Callable[[Progress], None]

@@ -16,8 +16,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from pytest_ablation.experiment import Run
 from pytest_ablation.quantity import ACCURACY, Measure, said
+from pytest_ablation.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from pytest_ablation.experiment import Dataset
+from pytest_ablation.dataset import Dataset
 
 
 def sheet(data: Dataset, per_class: int = 10) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_ablation.experiment import Progress
+from pytest_ablation.run import Progress
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureManager

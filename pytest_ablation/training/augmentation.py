@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Dataset
 from pytest_ablation.network import blueprint
 from pytest_ablation.network.blueprint import derived
 

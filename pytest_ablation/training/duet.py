@@ -15,7 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from pytest_ablation.experiment import Dataset, Duet, Trial
+from pytest_ablation.dataset import Dataset
+from pytest_ablation.experiment import Trial
+from pytest_ablation.run import Duet
 from pytest_ablation.training import augmentation
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, sees_gpu

@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.data.sample import stratified
-from pytest_ablation.experiment import Dataset, Progress, Recipe, Run, Trial
+from pytest_ablation.dataset import Dataset
+from pytest_ablation.experiment import Trial
 from pytest_ablation.network import blueprint
+from pytest_ablation.recipe import Recipe
+from pytest_ablation.run import Progress, Run
 from pytest_ablation.training import augmentation, callbacks, checkpoint, smoothing
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augment

@@ -13,9 +13,11 @@ import numpy as np
 
 from pytest_ablation import arrays
 from pytest_ablation.data.sample import stratified
-from pytest_ablation.experiment import Dataset, Lesion, Run, Trial
+from pytest_ablation.dataset import Dataset
+from pytest_ablation.experiment import Lesion, Trial
 from pytest_ablation.network import graph, surgery
 from pytest_ablation.network.lesion import Lesioned, channels, mask_of
+from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training import smoothing
 from pytest_ablation.training.device import host

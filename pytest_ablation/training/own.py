@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Dataset, Progress, Run, Trial, Watcher
+from pytest_ablation.experiment import Trial
+from pytest_ablation.run import Progress, Run, Watcher
 from pytest_ablation.training.device import host
 
 RESERVED = ("curves", "correct", "params")

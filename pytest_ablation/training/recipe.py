@@ -11,10 +11,12 @@ from typing import Any
 import keras
 
 from pytest_ablation import arrays
+from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Dataset, Recipe, canonical_json
+from pytest_ablation.experiment import canonical_json
 from pytest_ablation.network import blueprint
 from pytest_ablation.network.blueprint import source_hash
+from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import augmentation, callbacks, smoothing
 
 # What a recipe leaves out of its JSON: runs from before it had them keep their fingerprints.

@@ -1,0 +1,153 @@
+"""How a model is trained: plain data."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import Any, Self
+
+from pytest_ablation.errors import AblationError, did_you_mean
+
+REGRESSIONS = (
+    *("mse", "mean_squared_error", "mae", "mean_absolute_error"),
+    *("mape", "mean_absolute_percentage_error", "msle", "mean_squared_logarithmic_error"),
+    *("huber", "log_cosh", "logcosh", "poisson", "cosine_similarity"),
+)
+
+
+# A word of these in a metric's name says that it counts what is wrong.
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+        optimizer: A Keras optimizer, or its name.
+        loss: A Keras loss, a loss function, or its name; of several outputs, a dict or a list.
+        batch_size: Examples a step.
+        epochs: How many epochs.
+        steps_per_epoch: Steps an epoch; None for one pass over the training examples. The order of
+            the examples runs on across epochs, so every epoch has all its steps.
+        metrics: What else to measure; names, Keras metrics or functions; of several outputs, a dict
+            or a list of those. None for accuracy, where the loss is not of a number told, as "mse".
+        precision: The Keras dtype policy the model is built under, as "mixed_bfloat16".
+        learning_rate: A number, a Keras schedule, or a function of the training's steps in all that
+            returns one; None for the optimizer's own. What a schedule has in steps gets shorter
+            with the training, in the quick profile.
+        weight_decay: Of the optimizer; None for its own.
+        label_smoothing: Share of a label given to all classes alike, in training alone: the loss
+            that is measured is that of the labels as they are. For a crossentropy.
+        augmentation: Keras layers that change the training examples of a step, as the network would
+            see them: images of bytes in 0…1. The seed and the step decide their random numbers.
+        callbacks: Functions that return a Keras callback or a list of them, as
+            ``functools.partial(EarlyStopping, patience=3)``. Their state is their own, so such a
+            training starts anew where it was killed.
+        loss_weights: Of several outputs, a dict or a list.
+
+    Raises:
+        AblationError: A setting that cannot be.
+    """
+
+    optimizer: Any
+    loss: Any
+    batch_size: int = 32
+    epochs: int = 1
+    steps_per_epoch: int | None = None
+    metrics: Any = None
+    precision: str = "float32"
+    learning_rate: Any = None
+    weight_decay: float | None = None
+    label_smoothing: float = 0.0
+    augmentation: Any = ()
+    callbacks: Any = ()
+    loss_weights: Any = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "steps_per_epoch"):
+            value = getattr(self, name)
+            if value is None and name == "steps_per_epoch":
+                continue
+            if not isinstance(value, int) or value < 1:
+                raise AblationError(
+                    f"Recipe({name}={value!r}): {name} is a whole number of at least 1."
+                )
+        for name, least, most in (
+            ("learning_rate", 0.0, math.inf),
+            ("weight_decay", 0.0, math.inf),
+            ("label_smoothing", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            is_other = value is None or (name == "learning_rate" and callable(value))
+            if not is_other and not (isinstance(value, Real) and least <= float(value) < most):
+                limit = "" if most == math.inf else f" and less than {most:g}"
+                raise AblationError(
+                    f"Recipe({name}={value!r}): {name} is a number of at least {least:g}{limit}."
+                )
+        for name in ("augmentation", "callbacks"):
+            object.__setattr__(self, name, _as_tuple(getattr(self, name)))
+            self._check_each(name)
+        metrics = self._usual_metrics if self.metrics is None else self.metrics
+        if not isinstance(metrics, Mapping):
+            metrics = tuple(metrics) if isinstance(metrics, list | tuple) else (metrics,)
+        object.__setattr__(self, "metrics", metrics)
+
+    @property
+    def metric_names(self) -> tuple[str, ...] | None:
+        """What Keras calls the metrics, the loss last; None where only Keras can tell."""
+        if isinstance(self.loss, Mapping | list | tuple) or isinstance(self.metrics, Mapping):
+            return None
+        names = [
+            each if isinstance(each, str) else getattr(each, "name", getattr(each, "__name__", ""))
+            for each in self.metrics
+        ]
+        return (*names, "loss") if all(names) else None
+
+    @property
+    def _usual_metrics(self) -> tuple[str, ...]:
+        if isinstance(self.loss, Mapping | list | tuple):
+            return ()
+        name = getattr(self.loss, "name", None) or getattr(self.loss, "__name__", None) or self.loss
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower()
+        return () if words in REGRESSIONS else ("accuracy",)
+
+    def _check_each(self, name: str) -> None:
+        for each in getattr(self, name):
+            kind = type(each).__name__
+            if name == "callbacks" and hasattr(each, "set_model") and not isinstance(each, type):
+                raise AblationError(
+                    f"Recipe(callbacks={kind} …): pass what makes the callback, not the callback: "
+                    f"each training has its own. Write functools.partial({kind}, setting=…)."
+                )
+            if not callable(each):
+                layers = "Keras layers, as keras.layers.RandomFlip()"
+                makers = "functions that return a Keras callback"
+                wanted = layers if name == "augmentation" else makers
+                raise AblationError(f"Recipe({name}={each!r}): give {wanted}.")
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """Return this recipe with some settings changed.
+
+        Raises:
+            AblationError: A setting that a recipe does not have.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise AblationError(
+                    f"a recipe has no setting {name!r}. Settings: {', '.join(known)}."
+                    + did_you_mean(name, known)
+                )
+        return replace(self, **changes)
+
+
+def _as_tuple(given: Any) -> tuple[Any, ...]:
+    """Return one thing, several, or a Keras layer's own layers as a tuple."""
+    if given is None:
+        return ()
+    if hasattr(given, "layers"):
+        return tuple(given.layers)
+    return tuple(given) if isinstance(given, list | tuple) else (given,)
