@@ -17,25 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_ablation import options, suite, trainer
-from pytest_ablation.ablation import Ablation
-from pytest_ablation.dataset import Dataset
+from pytest_ablation import options, suite
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
-from pytest_ablation.experiment import KERAS_TRAINER, Experiment
 from pytest_ablation.reporting import Reporting
 
 if TYPE_CHECKING:
     from pytest_ablation.claim import Asserted
     from pytest_ablation.comparison import Trained
+    from pytest_ablation.dataset import Dataset
+    from pytest_ablation.experiment import Experiment
     from pytest_ablation.findings import Entry
     from pytest_ablation.study import Arm, Study
 
 STUDY = pytest.StashKey["Study"]()
-DATA = pytest.StashKey[Dataset]()
+DATA = pytest.StashKey["Dataset"]()
 TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
 SHEET_SENT = pytest.StashKey[bool]()
-SEEN = pytest.StashKey[dict[int, Experiment]]()
+SEEN = pytest.StashKey[dict[int, "Experiment"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # ---------------------------------------------------------------------------------- the study
 
 
-def _study(session: pytest.Session, trainer: str = KERAS_TRAINER) -> Study:
+def _study(session: pytest.Session, trainer: str = "") -> Study:
     """Return the session's study; who trains its first experiment tells of the machine."""
     config = session.config
     if STUDY not in config.stash:
@@ -208,6 +207,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _checked(experiment: object) -> None:
+    from pytest_ablation import trainer
+    from pytest_ablation.experiment import KERAS_TRAINER, Experiment
+
     if not isinstance(experiment, Experiment):
         raise AblationError(
             f"the fixture `experiment` returned {type(experiment).__name__}; return an Experiment."
@@ -258,6 +260,10 @@ def _say(config: pytest.Config, text: str) -> None:
 
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name a parametrized test after its ablation."""
+    if "pytest_ablation.ablation" not in sys.modules:
+        return None
+    from pytest_ablation.ablation import Ablation
+
     return re.sub(r"[^\w.=*]+", "-", str(val)).strip("-") if isinstance(val, Ablation) else None
 
 

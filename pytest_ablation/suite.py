@@ -5,11 +5,14 @@ from __future__ import annotations
 import dis
 from collections.abc import Iterator
 from types import CodeType
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_ablation.ablation import Ablation
 from pytest_ablation.errors import AblationError
+
+if TYPE_CHECKING:
+    from pytest_ablation.ablation import Ablation
 
 # A test whose code names one of these will need trainings; what it calls may need more.
 TRAINED = {"accuracy", "loss", "gap", "wall", "metric", "history", "runs"}
@@ -50,6 +53,8 @@ def ablation(item: pytest.Item) -> Ablation:
     Raises:
         AblationError: There is none, more than one, or something else in its place.
     """
+    from pytest_ablation.ablation import Ablation
+
     marker = item.get_closest_marker("ablation")
     given = list(marker.args) if marker else []
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
