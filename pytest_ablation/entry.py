@@ -36,7 +36,7 @@ class Entry:
     Attributes:
         kind: "runs" or "duets".
         key: Its name: a run's fingerprint.
-        files: The files it is made of.
+        files: The files it is made of; with its trained weights, where they are kept.
         name: What was trained, as a person would say it.
         session: The session that trained it.
         trial: A run's trial.
@@ -67,6 +67,11 @@ class Entry:
 def path_of(folder: Path, kind: Kind, key: str) -> Path:
     """Return where an entry's JSON is, or would be."""
     return folder / kind / f"{key}.json"
+
+
+def weights_of(folder: Path, key: str) -> Path:
+    """Return where a run's trained weights are, or would be."""
+    return folder / "weights" / f"{key}.npz"
 
 
 def of_run(folder: Path, trial: Trial, run: Run, name: str, session: str) -> dict[Path, bytes]:
@@ -127,10 +132,11 @@ def read(folder: Path, kind: Kind, key: str) -> Entry:
         }
         seconds = body["run"]["seconds_per_step"]
         arrays = _unpacked(beside, body["arrays"]["sha256"])
+        weights = weights_of(folder, key)
         return Entry(
             kind=kind,
             key=key,
-            files=(path, beside),
+            files=(path, beside, *([weights] if weights.exists() else [])),
             name=body["name"],
             session=body["session"],
             trial=trial,

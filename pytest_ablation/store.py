@@ -144,8 +144,8 @@ class Store:
 
     def weights(self, fingerprint: str) -> Path | None:
         """Return the file of a training's weights; None where nothing can be written."""
-        folder = self.folder / "weights"
-        return folder / f"{fingerprint}.npz" if self._make(folder, quiet=True) else None
+        path = entries.weights_of(self.folder, fingerprint)
+        return path if self._make(path.parent, quiet=True) else None
 
     @contextmanager
     def lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
@@ -286,8 +286,9 @@ def sweep(store: Store, *, checkpoints: float = math.inf, older_than: float = 36
         older_than: Seconds; what is younger may be another process's work.
     """
     named = {path for key in store.keys("runs") for path in _files_of(store, key)}
-    left = [path for path in (store.folder / "runs").glob("*.npz") if path not in named]
-    for folder in ("runs", "duets", "checkpoints", "progress"):
+    arrays = (store.folder / folder for folder in ("runs", "weights"))
+    left = [path for folder in arrays for path in folder.glob("*.npz") if path not in named]
+    for folder in ("runs", "weights", "duets", "checkpoints", "progress"):
         left += (store.folder / folder).glob("*.part")
     left += (store.folder / "progress").glob("*.json")
     ages = dict.fromkeys(left, older_than)
@@ -305,7 +306,7 @@ def sweep(store: Store, *, checkpoints: float = math.inf, older_than: float = 36
 def copied(source: Store, entry: Entry, target: Store) -> None:
     """Copy an entry into another store."""
     for path in reversed(entry.files):  # the arrays first: who finds the entry finds all of it
-        to = target.folder / entry.kind / path.name
+        to = target.folder / path.relative_to(source.folder)
         if target._make(to.parent):
             handle, temporary = tempfile.mkstemp(dir=to.parent, suffix=".part")
             os.close(handle)

@@ -114,6 +114,22 @@ def test_prune_sweeps_up_after_killed_processes(store: Store) -> None:
     assert not open_.exists()
 
 
+def test_trained_weights_go_and_come_with_their_run(store: Store, tmp_path: Path) -> None:
+    """What is kept for lesions counts as a part of its run: in size, pruning and importing."""
+    for seed in (0, 1):
+        weights = store.weights(fingerprint(seed))
+        assert weights is not None
+        weights.write_bytes(b"0" * 1000)
+    assert (
+        store.read("runs", fingerprint(1)).bytes > 1000 + store.read("runs", fingerprint(2)).bytes
+    )
+    mine = Store(tmp_path / "mine")
+    assert call(mine, "import", str(store.folder)) == 0
+    assert len(list((mine.folder / "weights").iterdir())) == 2
+    assert call(store, "prune", "--older-than=30d") == 0
+    assert [path.stem for path in (store.folder / "weights").iterdir()] == [fingerprint(1)]
+
+
 def test_import_takes_in_what_is_whole_and_new(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
