@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pytest_ablation.comparison import Trained
     from pytest_ablation.dataset import Dataset
     from pytest_ablation.experiment import Experiment
-    from pytest_ablation.findings import Entry
     from pytest_ablation.study import Arm, Study
+    from pytest_ablation.table import Entry
 
 STUDY = pytest.StashKey["Study"]()
 DATA = pytest.StashKey["Dataset"]()
@@ -353,8 +353,8 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
 
 
 def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> Entry:
-    from pytest_ablation.findings import entry_of
     from pytest_ablation.report.images import sheet
+    from pytest_ablation.table import entry_of
     from pytest_ablation.training.device import sees_gpu
 
     study, experiment = _study(item.session), subject.arm.experiment

@@ -9,8 +9,8 @@ import pytest
 from pytest_ablation import options
 
 if TYPE_CHECKING:
-    from pytest_ablation.findings import Entry, Findings, Row
     from pytest_ablation.report.progress import Reporter
+    from pytest_ablation.table import Entry, Findings, Row
 
 # Curves take 30 ms and 10 kB a test; a page of thousands would not open.
 MOST_WITH_CURVES = 100
@@ -48,7 +48,7 @@ class Reporting:
         entry = _entry_of(report)
         if entry is None:
             return
-        from pytest_ablation.findings import Findings
+        from pytest_ablation.table import Findings
 
         self.findings = self.findings or Findings()
         self.findings.add(entry)
@@ -114,13 +114,13 @@ def _entry_of(report: pytest.TestReport) -> Entry | None:
     plain = getattr(report, "ablation", None)
     if plain is None:
         return None
-    from pytest_ablation.findings import Entry
+    from pytest_ablation.table import Entry
 
     return Entry.from_plain(plain)
 
 
 def _row(entry: Entry) -> Row:
     """Return the entry's row of the findings table; it carries all that it needs."""
-    from pytest_ablation.findings import Findings
+    from pytest_ablation.table import Findings
 
     return Findings({entry.test: entry}).rows()[-1]

@@ -117,6 +117,8 @@ class Row:
         runs: The arm's runs, one a seed.
         measure: The experiment's main metric: accuracy, unless it has another.
         value: The metric on the test set.
+        value_low: Lower limit of its mean over seeds, at the session's error rate.
+        value_high: Upper limit.
         change: Of the value against the baseline's.
         change_low: Lower limit of the change, at the session's error rate.
         change_high: Upper limit.
@@ -138,6 +140,8 @@ class Row:
     runs: tuple[Run, ...]
     measure: Measure
     value: float
+    value_low: float
+    value_high: float
     change: float
     change_low: float
     change_high: float
@@ -352,10 +356,13 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         if arm
         else (math.nan, math.nan)
     )
+    value_low, value_high = _limits(measure, runs, None, reference.facts)
     is_timed = bool(base) and not reference.has_settings
     numbers: dict[str, Any] = {
         "measure": measure,
         "value": mean(runs, measure.of),
+        "value_low": value_low,
+        "value_high": value_high,
         "change": mean(runs, measure.of) - mean(base, measure.of),
         "change_low": low,
         "change_high": high,
@@ -384,35 +391,33 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
 def _limits(
     measure: Measure,
     runs: tuple[Run, ...],
-    base: tuple[Run, ...],
+    base: tuple[Run, ...] | None,
     facts: Mapping[str, Any],
     *,
-    is_paired: bool,
+    is_paired: bool = False,
 ) -> tuple[float, float]:
-    """Return the limits of the change of a metric, over the seeds that both arms have."""
-    seeds = min(len(runs), len(base))
-    try:
-        values = [[measure.of(run) for run in arm[:seeds]] for arm in (runs, base)]
-    except AblationError:
-        return math.nan, math.nan
+    """Return the limits of a metric's mean, or of its change over the seeds that both arms have."""
+    arms = [runs] if base is None else [runs, base]
+    seeds = min(map(len, arms))
     if seeds < 2:
         return math.nan, math.nan
-    noise = 0.0
+    try:
+        values = [[measure.of(run) for run in arm[:seeds]] for arm in arms]
+    except AblationError:
+        return math.nan, math.nan
     if is_paired:
-        changes = [a - b for a, b in zip(*values, strict=True)]
-        verdict = decide(
-            changes.__getitem__, None, Bound(), seeds=(seeds, seeds), alpha=facts["alpha"]
-        )
-        return verdict.low, verdict.high
-    if measure is ACCURACY:
-        noise = math.hypot(*(sampling_noise(arm[:seeds], facts["tested"]) for arm in (runs, base)))
+        values = [[a - b for a, b in zip(*values, strict=True)]]
+    noise = 0.0
+    if measure is ACCURACY and not is_paired:
+        squares = [sampling_noise(arm[:seeds], facts["tested"]) ** 2 for arm in arms]
+        noise = math.sqrt(fmean(squares))
     verdict = decide(
         values[0].__getitem__,
-        values[1].__getitem__,
+        values[1].__getitem__ if len(values) > 1 else None,
         Bound(),
         seeds=(seeds, seeds),
         alpha=facts["alpha"],
-        noise=noise / math.sqrt(2),
+        noise=noise,
     )
     return verdict.low, verdict.high
 

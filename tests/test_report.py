@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pytest_ablation.claim import Compared
-from pytest_ablation.findings import Entry, Findings
 from pytest_ablation.report import figures, html, terminal
 from pytest_ablation.run import Run
+from pytest_ablation.table import Entry, Findings
 from pytest_ablation.verdict import Outcome
 
 FACTS: dict[str, Any] = {

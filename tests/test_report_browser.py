@@ -27,7 +27,7 @@ import json
 from pathlib import Path
 import pytest
 from pytest_html import extras
-from pytest_ablation.findings import Entry, Findings
+from pytest_ablation.table import Entry, Findings
 from pytest_ablation.report import html
 
 ENTRIES = [Entry.from_plain(plain) for plain in json.loads(Path("entries.json").read_text())]

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from pytest_ablation.findings import Entry, Findings, Placebo, Row
     from pytest_ablation.quantity import Measure
     from pytest_ablation.run import Run
+    from pytest_ablation.table import Entry, Findings, Placebo, Row
 
 MOST_DRAWN = 24
 MOST_LEADS = 3

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pytest_ablation.report import words
 
 if TYPE_CHECKING:
-    from pytest_ablation.findings import Row
     from pytest_ablation.quantity import Measure
+    from pytest_ablation.table import Row
 
 FEWEST = 4  # units of a layer; fewer stay rows of the table
 A_LINE = 48

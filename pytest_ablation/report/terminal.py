@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from pytest_ablation.findings import Findings, Row
+    from pytest_ablation.table import Findings, Row
 
 NARROWEST_NAME = 22  # or a third of the line, where names are that long
 INDENT = 2

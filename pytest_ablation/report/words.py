@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_ablation.quantity import ACCURACY, Form, Measure, Unit, said
 
 if TYPE_CHECKING:
-    from pytest_ablation.findings import Placebo, Row
+    from pytest_ablation.table import Placebo, Row
 
 UNKNOWN = "–"
 VERDICTS = {"passed": "holds", "failed": "violated"}
