@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_ablation.dataset import Dataset
     from pytest_ablation.errors import AblationError, AblationWarning, DataError
     from pytest_ablation.experiment import Experiment, Trial
+    from pytest_ablation.exported import findings
     from pytest_ablation.recipe import Recipe
     from pytest_ablation.run import Progress, Run
     from pytest_ablation.selectors import having, shortcut
@@ -45,6 +46,7 @@ __all__ = [
     "configure",
     "cut",
     "feed_with",
+    "findings",
     "having",
     "insert",
     "leave_one_out",
@@ -71,6 +73,7 @@ _OWNERS = {
     "dataset": "Dataset",
     "errors": "AblationError AblationWarning DataError",
     "experiment": "Experiment Trial",
+    "exported": "findings",
     "recipe": "Recipe",
     "run": "Progress Run",
     "selectors": "having shortcut",

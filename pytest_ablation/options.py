@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from pytest_ablation.report import export
 
 SOURCES = ("auto", "cifar10", "shapes10")
 PROFILES = ("auto", "full", "quick", "smoke")
@@ -25,6 +28,9 @@ def add(parser: pytest.Parser) -> None:
     ):
         group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"ablation_{name}", text, default=None)
+    text = f"write the findings to PATH, by suffix {_suffixes()}; may be repeated"
+    group.addoption("--ablation-export", metavar="PATH", action="append", default=None, help=text)
+    parser.addini("ablation_export", text, type="linelist", default=[])
     for name, text in (
         ("strict", "an undecided test fails"),
         ("refresh", "train anew what this session needs"),
@@ -117,6 +123,42 @@ def timeout(config: pytest.Config) -> float | None:
             f"--ablation-timeout={text}: write how many seconds a training may take, as 3600."
         )
     return seconds
+
+
+def exports(config: pytest.Config) -> list[Path]:
+    """Return the files that the findings are written to."""
+    given = config.getoption("ablation_export")
+    paths = given or config.getini("ablation_export")
+    return [_beside(config, path, from_ini=not given) for path in paths]
+
+
+def check_exports(config: pytest.Config) -> None:
+    """Refuse a format that there is not, and a place where nothing can be written.
+
+    It makes the folders, since only that tells for sure; so a study of hours ends with its files.
+    """
+    for path in exports(config):
+        if path.suffix.lower() not in export.MODULES:
+            raise pytest.UsageError(
+                f"--ablation-export={path}: the suffix says the format; there are {_suffixes()}."
+            )
+        _check_writable(path, "export")
+
+
+def _check_writable(path: Path, option: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        problem = "is a folder" if path.is_dir() else ""
+    except OSError as error:
+        problem = f"cannot be written in {path.parent}: {error.strerror}"
+    if problem:
+        raise pytest.UsageError(f"--ablation-{option}={path}: {problem}. Name a file elsewhere.")
+
+
+def _suffixes() -> str:
+    return ", ".join(export.MODULES)
 
 
 def plan(config: pytest.Config) -> bool:

@@ -52,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     options.alpha(config)
     options.workers(config)
     options.timeout(config)
+    if not hasattr(config, "workerinput"):
+        options.check_exports(config)
     if options.plan(config):
         config.option.setuponly = True  # pytest's own way to set tests up and not call them
     config.pluginmanager.register(Reporting(config), "ablation-reporting")

@@ -9,6 +9,8 @@ import pytest
 from pytest_ablation import options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_ablation.report.progress import Reporter
     from pytest_ablation.table import Entry, Findings, Row
 
@@ -24,6 +26,8 @@ class Reporting:
         self.findings: Findings | None = None
         self.plan: list[dict[str, Any]] = []
         self.progress: Reporter | None = None
+        self.written: list[str] = []
+        self.unwritten: list[str] = []
 
     def pytest_sessionstart(self) -> None:
         """Where pytest-xdist has the tests run elsewhere, say how their trainings go."""
@@ -35,10 +39,29 @@ class Reporting:
             self.progress = Reporter(options.store(self.config), reporter)
             self.progress.start()
 
-    def pytest_sessionfinish(self) -> None:
-        """Say no more."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Say no more of trainings, and write the findings, however the session ends."""
         if self.progress is not None:
             self.progress.stop()
+        if self._is_worker:
+            return
+        for path in options.exports(self.config):
+            self._export(path)
+        if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _export(self, path: Path) -> None:
+        from pytest_ablation.report import export
+
+        if self.findings is None:
+            self.written.append(f"no findings, so nothing is written to {path}")
+            return
+        try:
+            export.write(self.findings, path)
+        except OSError as error:
+            self.unwritten.append(f"findings could not be written to {path}: {error.strerror}")
+        else:
+            self.written.append(f"findings written to {path}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -69,15 +92,18 @@ class Reporting:
             writer = self.config.get_terminal_writer()
             terminalreporter.write_sep("=", "ablation plan")
             terminalreporter.write_line(plan.table(self.plan, width=writer.fullwidth))
-        if self.findings is None:
-            return
-        from pytest_ablation.report import terminal
+        if self.findings is not None:
+            from pytest_ablation.report import terminal
 
-        writer = self.config.get_terminal_writer()
-        terminalreporter.write_sep("=", "ablation findings")
-        terminalreporter.write_line(
-            terminal.table(self.findings, width=writer.fullwidth, color=writer.hasmarkup)
-        )
+            writer = self.config.get_terminal_writer()
+            terminalreporter.write_sep("=", "ablation findings")
+            terminalreporter.write_line(
+                terminal.table(self.findings, width=writer.fullwidth, color=writer.hasmarkup)
+            )
+        for line in self.written:
+            terminalreporter.write_line(line)
+        for line in self.unwritten:
+            terminalreporter.write_line(line, red=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
@@ -105,9 +131,12 @@ class Reporting:
             prefix.append(html.page(self.findings))
 
     @property
+    def _is_worker(self) -> bool:
+        return hasattr(self.config, "workerinput")
+
+    @property
     def _writes_page(self) -> bool:
-        is_worker = hasattr(self.config, "workerinput")
-        return bool(self.config.getoption("htmlpath", None)) and not is_worker
+        return bool(self.config.getoption("htmlpath", None)) and not self._is_worker
 
 
 def _entry_of(report: pytest.TestReport) -> Entry | None:
