@@ -132,6 +132,12 @@ def exports(config: pytest.Config) -> list[Path]:
     return [_beside(config, path, from_ini=not given) for path in paths]
 
 
+def writes_page(config: pytest.Config) -> bool:
+    """Tell whether a page is written: by pytest-html, or by itself."""
+    alone = any(path.suffix.lower() == ".html" for path in exports(config))
+    return alone or bool(config.getoption("htmlpath", None))
+
+
 def check_exports(config: pytest.Config) -> None:
     """Refuse a format that there is not, and a place where nothing can be written.
 

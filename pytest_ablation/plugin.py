@@ -19,6 +19,7 @@ import pytest
 
 from pytest_ablation import options, suite
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
+from pytest_ablation.report import junit
 from pytest_ablation.reporting import Reporting
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Forget what a test compared before, where another plugin runs it again."""
     if TRAINED in item.stash:
         del item.stash[TRAINED], item.stash[ASSERTED]
+        item.user_properties[:] = [own for own in item.user_properties if not junit.is_ours(own)]
 
 
 def _checked(experiment: object) -> None:
@@ -326,7 +328,11 @@ def pytest_runtest_makereport(
             report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
     elif report.when != "call":
         return report
-    report.ablation = _entry(item, subject, report).as_plain()  # type: ignore[attr-defined] # as above
+    entry = _entry(item, subject, report)
+    report.ablation = entry.as_plain()  # type: ignore[attr-defined] # as above
+    # The item's are those of its later reports too, where --junitxml takes them from.
+    item.user_properties += junit.properties(entry.compared)
+    report.user_properties = list(item.user_properties)
     return report
 
 
@@ -367,7 +373,7 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
     for status, mark in (("undecided", "undecided"), ("xfailed", "wasxfail")):
         if hasattr(report, mark) and outcome == "skipped":
             outcome = status
-    wants_sheet = item.config.getoption("htmlpath", None) and SHEET_SENT not in item.config.stash
+    wants_sheet = options.writes_page(item.config) and SHEET_SENT not in item.config.stash
     item.config.stash[SHEET_SENT] = True
     return entry_of(
         item.nodeid,

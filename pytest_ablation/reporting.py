@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_ablation.report.progress import Reporter
-    from pytest_ablation.table import Entry, Findings, Row
-
-# Curves take 30 ms and 10 kB a test; a page of thousands would not open.
-MOST_WITH_CURVES = 100
+    from pytest_ablation.table import Entry, Findings
 
 
 class Reporting:
@@ -47,6 +45,7 @@ class Reporting:
             return
         for path in options.exports(self.config):
             self._export(path)
+        self._summarize_step()
         if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -80,9 +79,22 @@ class Reporting:
 
             from pytest_ablation.report import html
 
-            many = len(self.findings.entries) > MOST_WITH_CURVES
-            unfolded = extras.html(html.unfolded(entry, _row(entry), brief=many))
+            many = len(self.findings.entries) > html.MOST_WITH_CURVES
+            unfolded = extras.html(html.unfolded(entry, html.row_of(entry), brief=many))
             report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
+
+    def _summarize_step(self) -> None:
+        """Append the findings to the summary of a job's step, where GitHub Actions runs it."""
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if not summary or self.findings is None:
+            return
+        from pytest_ablation.report import export
+
+        try:
+            with open(summary, "a", encoding="utf-8", errors="replace") as file:
+                file.write(export.rendered(self.findings, ".md"))
+        except OSError as error:
+            self.unwritten.append(f"GITHUB_STEP_SUMMARY={summary}: {error.strerror}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the table of findings, or with the plan."""
@@ -120,7 +132,7 @@ class Reporting:
         entry = _entry_of(report)
         if getattr(report, "undecided", False):
             cells[0] = html.UNDECIDED_CELL
-        cells[2:2] = html.row_cells(entry, _row(entry) if entry else None)
+        cells[2:2] = html.row_cells(entry, html.row_of(entry) if entry else None)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
@@ -146,10 +158,3 @@ def _entry_of(report: pytest.TestReport) -> Entry | None:
     from pytest_ablation.table import Entry
 
     return Entry.from_plain(plain)
-
-
-def _row(entry: Entry) -> Row:
-    """Return the entry's row of the findings table; it carries all that it needs."""
-    from pytest_ablation.table import Findings
-
-    return Findings({entry.test: entry}).rows()[-1]

@@ -30,6 +30,7 @@ def experiment():
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """Pytest's own, its runs training in this process, which has imported Keras for all of them."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "--ablation-workers=0")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)  # of the job that runs these tests
     return pytester
 
 

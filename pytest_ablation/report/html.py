@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_DRAWN = 24
 MOST_LEADS = 3
+# Curves take 30 ms and 10 kB a test; a page of thousands would not open.
+MOST_WITH_CURVES = 100
 # pytest-html filters by the outcomes it knows: to it these are skipped; undecided.js mends that.
 UNDECIDED_CELL = '<td class="col-result undecided">Skipped</td>'
 
@@ -67,10 +69,14 @@ class _Study:
     sweeps: tuple[Sweep, ...]
 
 
-def page(findings: Findings) -> str:
+def page(findings: Findings, *, in_theirs: bool = True) -> str:
     """Return what opens the report: the findings in words, as a table and as figures.
 
     It also holds the style of `unfolded`, and shows the columns that `header_cells` adds.
+
+    Args:
+        findings: What the session found.
+        in_theirs: Whether it is part of pytest-html's page, whose filters it then mends.
     """
     rows = findings.rows()
     if not rows:
@@ -86,7 +92,7 @@ def page(findings: Findings) -> str:
     return _rendered(
         "page.html",
         css=_ours("style.css"),
-        script=_ours("undecided.js") if undecided else "",
+        script=_ours("undecided.js") if undecided and in_theirs else "",
         undecided=undecided,
         claims=findings.claims(),
         facts=findings.facts,
@@ -95,6 +101,26 @@ def page(findings: Findings) -> str:
         leads=_leads(rows) if not findings.facts.get("decides_nothing") else [],
         studies=studies,
     )
+
+
+def alone(findings: Findings) -> str:
+    """Return the same as a file of its own, with what each test found unfolded below."""
+    entries = list(findings.entries.values())
+    brief = len(entries) > MOST_WITH_CURVES
+    return _rendered(
+        "alone.html",
+        page=page(findings, in_theirs=False),
+        tests=[
+            (each.test, each.outcome, unfolded(each, row_of(each), brief=brief)) for each in entries
+        ],
+    )
+
+
+def row_of(entry: Entry) -> Row:
+    """Return an entry's row of the findings table; it carries all that it needs."""
+    from pytest_ablation.table import Findings
+
+    return Findings({entry.test: entry}).rows()[-1]
 
 
 def _leads(rows: Sequence[Row]) -> list[Row]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MODULES = {
     ".json": "plain",
     ".csv": "sheet",
+    ".md": "markdown",
+    ".tex": "latex",
+    ".html": "page",
 }
 
 
