@@ -16,7 +16,7 @@ class Compared:
     Attributes:
         quantity: What was compared.
         unit: Its unit.
-        form: As a value, a change, a ratio or an interaction.
+        form: As a value, a change, a ratio, an interaction, or since a reference.
         at_least: The lower bound, where there is one.
         at_most: The upper bound.
         outcome: "holds", "violated" or "undecided".

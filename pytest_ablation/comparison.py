@@ -17,10 +17,12 @@ import pytest
 
 from pytest_ablation import difference as differences
 from pytest_ablation import quantity as measures
+from pytest_ablation import reference as references
 from pytest_ablation.claim import Asserted, Compared
 from pytest_ablation.difference import Difference
 from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.quantity import Form, Measure, said
+from pytest_ablation.reference import Saved
 from pytest_ablation.run import Run
 from pytest_ablation.study import Arm
 from pytest_ablation.verdict import (
@@ -122,6 +124,25 @@ class Quantity:
             )
         return self._as("interaction")
 
+    @property
+    def since(self) -> Quantity:
+        """The value now, less that of the same arm in the reference of --ablation-against.
+
+        Raises:
+            AblationError: There is no reference, or this is no value.
+        """
+        if self.form != "value":
+            raise AblationError(
+                f"{self.name}.since: only values are compared with a reference, as "
+                f"{self.name.removesuffix(self.form)}since."
+            )
+        if self.arm.study.reference is None:
+            raise AblationError(
+                f"{self.name}.since: nothing to compare with. --ablation-against=FILE names what "
+                "an earlier session saved with --ablation-save=FILE."
+            )
+        return replace(self, form="since")
+
     def __ge__(self, number: float) -> bool:
         return self._within(at_least=number)
 
@@ -159,6 +180,7 @@ class Quantity:
         compared = self.made[-1]
         arms = [arm for side in self._sides for arm in side]
         lines = [_values_of(arm, self.measure, compared.seeds) for arm in arms]
+        lines += [self._values_then(compared.seeds)] if self.form == "since" else []
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
         shared = "" if self._is_exact else f"{over} comparisons"
@@ -182,7 +204,7 @@ class Quantity:
     @property
     def _sides(self) -> tuple[tuple[Arm, ...], ...]:
         """The arms whose values count, and those from which they are counted."""
-        if self.baseline is None or self.form == "value":
+        if self.baseline is None or self.form in ("value", "since"):
             return ((self.arm,),)
         if self.form == "interaction":
             return (self.arm, self.baseline), self.parts()
@@ -236,6 +258,8 @@ class Quantity:
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
         study = self.arm.study
         sides = self._sides
+        if self.form == "since":
+            return self._decided_since(bound, seeds, comparisons)
         if self._is_exact:
             change = self._sum(sides[0], 0) - (self._sum(sides[1], 0) if len(sides) > 1 else 0.0)
             outcome: Outcome = "holds" if bound.allows(change) else "violated"
@@ -270,6 +294,80 @@ class Quantity:
             comparisons=comparisons,
             noise=self._noise(seeds[0]),
         )
+
+    def _decided_since(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
+        """Decide on the change since the reference, or say why it cannot speak for it."""
+        study, name = self.arm.study, self.measure.name
+        then = self._then
+        self._mind_what_it_is_of(then)
+        self._warn_of_other_versions(then)
+        if self._is_exact:
+            change = self.measure.of(self.arm) - then.exact[name]
+            outcome: Outcome = "holds" if bound.allows(change) else "violated"
+            return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
+        saved = then.values[name]
+        least = min(seeds[0], len(saved))
+
+        def value(seed: int) -> float:
+            study.queue(self.arm, seeds=seed + 1)
+            return self._of(self.arm, seed)
+
+        study.queue(self.arm, seeds=least)
+        for seed in range(least):
+            value(seed)
+        self._mind_what_it_is_of(then)  # now it is known on what machine these were trained
+        return references.decide_since(
+            value,
+            saved,
+            bound,
+            seeds=seeds,
+            alpha=study.alpha,
+            comparisons=comparisons,
+            noise=self._noise(least),
+        )
+
+    @property
+    def _then(self) -> Saved:
+        reference = self.arm.study.reference
+        assert reference is not None
+        try:
+            return reference.of(self.arm.experiment.name, self.arm.description)
+        except AblationError as error:
+            raise AblationError(f"{self.name}: {error}") from None
+
+    def _mind_what_it_is_of(self, then: Saved) -> None:
+        """Refuse a reference of something else.
+
+        Raises:
+            AblationError: It cannot speak for this quantity.
+        """
+        subject = self.arm.experiment
+        now = references.of(self.arm, subject.main_metric, subject.less_is_better)
+        if self.measure.name in references.OF_A_HOST and not now.hosts:
+            now = replace(now, hosts=then.hosts)  # not trained yet
+        why = then.cannot_speak_for(self.measure.name, now)
+        reference = self.arm.study.reference
+        if why and reference is not None:
+            raise AblationError(f"{self.name}: {reference.path} cannot tell: {why}.")
+
+    def _warn_of_other_versions(self, then: Saved) -> None:
+        now = self.arm.trial(0)
+        others = [
+            f"{name} {then.versions.get(name, 'none')}, now {now.versions.get(name, 'none')}"
+            for name in sorted({*then.versions, *now.versions})
+            if then.versions.get(name) != now.versions.get(name)
+        ]
+        if others and not self._is_exact:
+            warnings.warn(
+                AblationWarning(f"{self.name}: the reference is of {'; '.join(others)}."),
+                stacklevel=6,
+            )
+
+    def _values_then(self, seeds: int) -> str:
+        then, name = self._then, self.measure.name
+        values = [then.exact[name]] if self._is_exact else then.values[name][:seeds]
+        told = (said(v, self.measure.unit) for v in values if v is not None)
+        return f"{then.arm}, in the reference: {', '.join(told)}"
 
     def _noise(self, seeds: int) -> float:
         """Return the floor that the test set's own noise puts under the deviation of a value."""

@@ -24,6 +24,8 @@ def add(parser: pytest.Parser) -> None:
         ("alpha", "A", "error rate of a verdict, between 0 and 0.5 (default: 0.05)"),
         ("store", "DIR", "where runs are kept (default: .ablation in the rootdir)"),
         ("workers", "N", "trainings at a time, or auto (default: auto); 0: in pytest's process"),
+        ("save", "FILE", "keep the findings as a reference for later sessions (default: none)"),
+        ("against", "FILE", "a reference that .since compares with (default: none)"),
         ("timeout", "SECONDS", "longest training (default: none)"),
     ):
         group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
@@ -149,6 +151,29 @@ def check_exports(config: pytest.Config) -> None:
                 f"--ablation-export={path}: the suffix says the format; there are {_suffixes()}."
             )
         _check_writable(path, "export")
+
+
+def save(config: pytest.Config) -> Path | None:
+    """Return the file in which the findings are kept as a reference."""
+    return _file(config, "save")
+
+
+def check_save(config: pytest.Config) -> None:
+    """Refuse a place where no reference can be kept."""
+    path = save(config)
+    if path is not None:
+        _check_writable(path, "save")
+
+
+def against(config: pytest.Config) -> Path | None:
+    """Return the reference to compare with."""
+    return _file(config, "against")
+
+
+def _file(config: pytest.Config, name: str) -> Path | None:
+    given = config.getoption(f"ablation_{name}")
+    path = given or config.getini(f"ablation_{name}")
+    return _beside(config, path, from_ini=not given) if path else None
 
 
 def _check_writable(path: Path, option: str) -> None:

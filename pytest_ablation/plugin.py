@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_ablation.comparison import Trained
     from pytest_ablation.dataset import Dataset
     from pytest_ablation.experiment import Experiment
+    from pytest_ablation.reference import Reference
     from pytest_ablation.study import Arm, Study
     from pytest_ablation.table import Entry
 
@@ -34,6 +35,7 @@ STUDY = pytest.StashKey["Study"]()
 DATA = pytest.StashKey["Dataset"]()
 TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
+REFERENCE = pytest.StashKey["Reference"]()
 SHEET_SENT = pytest.StashKey[bool]()
 SEEN = pytest.StashKey[dict[int, "Experiment"]]()
 
@@ -55,9 +57,24 @@ def pytest_configure(config: pytest.Config) -> None:
     options.timeout(config)
     if not hasattr(config, "workerinput"):
         options.check_exports(config)
+        options.check_save(config)
+    reference = _reference(config)
     if options.plan(config):
         config.option.setuponly = True  # pytest's own way to set tests up and not call them
-    config.pluginmanager.register(Reporting(config), "ablation-reporting")
+    config.pluginmanager.register(Reporting(config, reference), "ablation-reporting")
+
+
+def _reference(config: pytest.Config) -> Reference | None:
+    path = options.against(config)
+    if path is None:
+        return None
+    from pytest_ablation import reference
+
+    try:
+        config.stash[REFERENCE] = reference.load(path)
+    except AblationError as error:
+        raise pytest.UsageError(f"--ablation-against={error}") from error
+    return config.stash[REFERENCE]
 
 
 # ---------------------------------------------------------------------------------- the study
@@ -101,6 +118,7 @@ def _study(session: pytest.Session, trainer: str = "") -> Study:
             asked_seeds=options.seeds(config),
             refresh=options.refresh(config),
             alpha=options.alpha(config),
+            reference=config.stash.get(REFERENCE, None),
             comparisons=sum(map(suite.comparisons, filter(suite.is_of_an_arm, session.items))),
             executor=NothingTrained(executor) if options.plan(config) else executor,
         )
@@ -393,6 +411,7 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
             "trained": study.trained,
         },
         sample=sheet(data) if wants_sheet and data else "",
+        keeps=bool(options.save(item.config) or options.against(item.config)),
     )
 
 

@@ -15,7 +15,7 @@ from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.run import Run
 
 Unit = Literal["fraction", "seconds", "count", "operations", "number"]
-Form = Literal["value", "change", "ratio", "interaction"]
+Form = Literal["value", "change", "ratio", "interaction", "since"]
 
 MINUS = "\N{MINUS SIGN}"
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
@@ -123,7 +123,7 @@ def sampling_noise(runs: Sequence[Run], examples: int) -> float:
 
 def said(value: float, unit: Unit, form: Form = "value") -> str:
     """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``."""
-    is_change = form in ("change", "interaction")
+    is_change = form in ("change", "interaction", "since")
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

@@ -12,6 +12,7 @@ from pytest_ablation import options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_ablation.reference import Reference
     from pytest_ablation.report.progress import Reporter
     from pytest_ablation.table import Entry, Findings
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 class Reporting:
     """Collects the findings where pytest reports, and hands them to what renders them."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, reference: Reference | None) -> None:
         self.config = config
+        self.reference = reference
         self.findings: Findings | None = None
         self.plan: list[dict[str, Any]] = []
         self.progress: Reporter | None = None
@@ -46,6 +48,7 @@ class Reporting:
         for path in options.exports(self.config):
             self._export(path)
         self._summarize_step()
+        self._save()
         if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -72,7 +75,7 @@ class Reporting:
             return
         from pytest_ablation.table import Findings
 
-        self.findings = self.findings or Findings()
+        self.findings = self.findings or Findings(reference=self.reference)
         self.findings.add(entry)
         if self._writes_page:
             from pytest_html import extras
@@ -82,6 +85,23 @@ class Reporting:
             many = len(self.findings.entries) > html.MOST_WITH_CURVES
             unfolded = extras.html(html.unfolded(entry, html.row_of(entry), brief=many))
             report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
+
+    def _save(self) -> None:
+        """Keep the findings as a reference, where that is asked for."""
+        path = options.save(self.config)
+        if path is None:
+            return
+        from pytest_ablation import reference
+
+        if self.findings is None:
+            self.written.append(f"no findings, so no reference is written to {path}")
+            return
+        try:
+            reference.save(self.findings.kept, path)
+        except OSError as error:
+            self.unwritten.append(f"no reference could be written to {path}: {error.strerror}")
+        else:
+            self.written.append(f"reference written to {path}")
 
     def _summarize_step(self) -> None:
         """Append the findings to the summary of a job's step, where GitHub Actions runs it."""

@@ -30,6 +30,7 @@ from pytest_ablation.verdict import Settled
 
 if TYPE_CHECKING:
     from pytest_ablation.network.cost import Cost
+    from pytest_ablation.reference import Reference
 
 DUET_SECONDS = 10.0
 
@@ -67,6 +68,7 @@ class Study:
         comparisons: Comparisons that the session's tests make, as far as their code shows.
         refresh: Whether runs from before this session count.
         executor: Who trains.
+        reference: What an earlier session saved, to compare with; None where none is named.
         trained: Fingerprints of the trials trained in this session.
     """
 
@@ -77,6 +79,7 @@ class Study:
     executor: Executor
     alpha: float = 0.05
     comparisons: int = 1
+    reference: Reference | None = None
     trained: list[str] = field(default_factory=list)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from pytest_ablation import reference as references
 from pytest_ablation import settings
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
@@ -27,6 +28,7 @@ from pytest_ablation.quantity import (
     sampling_noise,
     training,
 )
+from pytest_ablation.reference import Reference, Saved
 from pytest_ablation.run import Run
 from pytest_ablation.verdict import Bound, adjusted, decide, smallest_detectable
 
@@ -61,6 +63,7 @@ class Entry:
         lesion: The lesion, where it is of one.
         is_paired: Whether that is of the baseline's own trained networks, so that each seed's
             change stands by itself.
+        kept: The arm and its baseline as a reference has them; none where none is asked for.
     """
 
     test: str
@@ -82,6 +85,7 @@ class Entry:
     has_settings: bool = False
     lesion: Lesion | None = None
     is_paired: bool = False
+    kept: tuple[Saved, ...] = ()
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -101,6 +105,7 @@ class Entry:
                 "baseline": tuple(Run(**run) for run in plain["baseline"]),
                 "variant": tuple(Run(**run) for run in plain["variant"]),
                 "compared": tuple(Compared(**each) for each in plain["compared"]),
+                "kept": tuple(Saved.from_plain(each) for each in plain["kept"]),
                 "lesion": Lesion(**plain["lesion"]) if plain["lesion"] else None,
             }
         )
@@ -123,6 +128,9 @@ class Row:
         change_low: Lower limit of the change, at the session's error rate.
         change_high: Upper limit.
         train_value: The metric on training examples, in inference mode.
+        since: Of the value against the reference's; NaN where that cannot tell, or there is none.
+        since_low: Lower limit of it.
+        since_high: Upper limit.
         gap: How much better it is on training examples than on the test set.
         gap_change: Against the baseline's gap.
         wall: Seconds a training took.
@@ -145,6 +153,9 @@ class Row:
     change: float
     change_low: float
     change_high: float
+    since: float
+    since_low: float
+    since_high: float
     train_value: float
     gap: float
     gap_change: float
@@ -205,9 +216,11 @@ class Findings:
 
     Attributes:
         entries: By node id; of a test that ran twice, the last.
+        reference: What an earlier session saved; None where none is named.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
+    reference: Reference | None = None
 
     def add(self, entry: Entry) -> None:
         """Take in what a test found."""
@@ -230,6 +243,16 @@ class Findings:
             "trained": len(fresh & set(runs)),
             "reused": len(set(runs) - fresh),
         }
+
+    @property
+    def kept(self) -> list[Saved]:
+        """The arms as a reference has them, each with all its seeds."""
+        kept: dict[tuple[str, str], Saved] = {}
+        for each in (each for entry in self.entries.values() for each in entry.kept):
+            key = each.experiment, each.arm
+            if key not in kept or each.seeds > kept[key].seeds:
+                kept[key] = each
+        return list(kept.values())
 
     def claims(self) -> list[tuple[Entry, Compared, float]]:
         """Return every claim with its test, and its p-value adjusted for the number of claims.
@@ -280,8 +303,17 @@ class Findings:
             for name, _ in arms
         }
         order = list(dict.fromkeys(name for name, _ in arms))
+        kept = {(each.experiment, each.arm): each for each in self.kept}
+        then = self.reference.arms if self.reference else {}
         return [
-            _row(name, arm, tuple(entries), baselines[name])
+            _row(
+                name,
+                arm,
+                tuple(entries),
+                baselines[name],
+                then.get((name, arm or "baseline")),
+                kept.get((name, arm or "baseline")),
+            )
             for name, arm in sorted(arms, key=lambda key: order.index(key[0]))
             for entries in [arms[name, arm]]
         ]
@@ -294,10 +326,22 @@ def entry_of(
     *,
     facts: Mapping[str, Any],
     sample: str = "",
+    keeps: bool = False,
 ) -> Entry:
-    """Return what a test found, from the baseline or variant that it compared."""
+    """Return what a test found, from the baseline or variant that it compared.
+
+    Args:
+        test: The test's node id.
+        outcome: How it ended.
+        subject: The baseline or variant.
+        facts: Of the session.
+        sample: Images, for one entry of a process.
+        keeps: Whether the arms are wanted as a reference has them.
+    """
     arm, reference = subject.arm, subject.reference or subject.arm
     data = arm.experiment.dataset
+    main = reference.experiment
+    arms = dict.fromkeys((reference, arm)) if keeps else ()
     return Entry(
         test=test,
         outcome=outcome,
@@ -313,11 +357,12 @@ def entry_of(
         facts=facts,
         sample=sample,
         classes=data.classes if data else (),
-        metric=reference.experiment.main_metric,
-        less_is_better=reference.experiment.less_is_better,
+        metric=main.main_metric,
+        less_is_better=main.less_is_better,
         has_settings=not arm.has_network,
         lesion=arm.lesion,
         is_paired=arm.source is not None and arm.source is reference,
+        kept=tuple(references.of(each, main.main_metric, main.less_is_better) for each in arms),
     )
 
 
@@ -337,7 +382,14 @@ def mean(runs: tuple[Run, ...], of: Callable[[Run], float]) -> float:
         return math.nan
 
 
-def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry) -> Row:
+def _row(
+    experiment: str,
+    arm: str,
+    entries: tuple[Entry, ...],
+    reference: Entry,
+    then: Saved | None,
+    now: Saved | None,
+) -> Row:
     longest = max(entries, key=lambda entry: len(entry.runs), default=None)
     runs = longest.runs if longest and arm else reference.baseline
     params = longest.params if longest and arm else reference.baseline_params
@@ -357,6 +409,7 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         else (math.nan, math.nan)
     )
     value_low, value_high = _limits(measure, runs, None, reference.facts)
+    since = _since(measure, runs, then, now, reference.facts)
     is_timed = bool(base) and not reference.has_settings
     numbers: dict[str, Any] = {
         "measure": measure,
@@ -366,6 +419,9 @@ def _row(experiment: str, arm: str, entries: tuple[Entry, ...], reference: Entry
         "change": mean(runs, measure.of) - mean(base, measure.of),
         "change_low": low,
         "change_high": high,
+        "since": since[0],
+        "since_low": since[1],
+        "since_high": since[2],
         "train_value": mean(runs, training(reference.metric).of),
         "gap": mean(runs, more_trained.of),
         "gap_change": mean(runs, more_trained.of) - mean(base, more_trained.of),
@@ -420,6 +476,29 @@ def _limits(
         noise=noise,
     )
     return verdict.low, verdict.high
+
+
+def _since(
+    measure: Measure,
+    runs: tuple[Run, ...],
+    then: Saved | None,
+    now: Saved | None,
+    facts: Mapping[str, Any],
+) -> tuple[float, float, float]:
+    """Return the change of a metric since a reference, and its limits."""
+    if then is None or now is None or not runs or then.cannot_speak_for(measure.name, now):
+        return math.nan, math.nan, math.nan
+    seeds = min(len(runs), len(then.values[measure.name]))
+    verdict = references.decide_since(
+        lambda seed: measure.of(runs[seed]),
+        then.values[measure.name],
+        Bound(),
+        seeds=(seeds, seeds),
+        alpha=facts["alpha"],
+        noise=sampling_noise(runs[:seeds], facts["tested"]) if measure is ACCURACY else 0.0,
+    )
+    low, high = (verdict.low, verdict.high) if seeds > 1 else (math.nan, math.nan)
+    return verdict.change, low, high
 
 
 def _sentence(arm: str, row: Mapping[str, Any], reference: Entry, decides: bool) -> str:

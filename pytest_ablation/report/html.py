@@ -95,6 +95,7 @@ def page(findings: Findings, *, in_theirs: bool = True) -> str:
         script=_ours("undecided.js") if undecided and in_theirs else "",
         undecided=undecided,
         claims=findings.claims(),
+        against=findings.reference.path.name if findings.reference else "",
         facts=findings.facts,
         said_facts=words.facts(findings.facts),
         headline=words.headline(rows),

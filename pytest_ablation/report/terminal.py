@@ -21,6 +21,7 @@ NARROWEST_NAME = 22  # or a third of the line, where names are that long
 INDENT = 2
 PADDING = 2  # between two columns
 
+SINCE = "since"  # a reference, where there is one
 METRIC = "metric"  # stands for the name of the experiment's own
 
 # Most telling first: as many as fit are shown.
@@ -33,6 +34,7 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
         ),
     ),
     ("verdict", words.verdict),
+    (SINCE, lambda row: words.change(row.since, row.measure)),
     ("seeds", lambda row: str(row.seeds)),
     ("time", lambda row: words.ratio(row.time_ratio)),
     ("gap", lambda row: words.change(row.gap, row.measure)),
@@ -123,6 +125,8 @@ def _fitting(rows: Sequence[Row], width: int) -> list[Column]:
     shown: list[Column] = []
     left = width - max(NARROWEST_NAME, min(width // 3, max(len(row.arm) for row in rows)))
     for name, of in COLUMNS:
+        if name == SINCE and all(of(row) == words.UNKNOWN for row in rows):
+            continue
         head = rows[0].measure.name if name == METRIC else name
         size = max(len(head), *(len(of(row)) for row in rows))
         left -= size + PADDING

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_ablation.report import words
+from pytest_ablation.report import since, words
 from pytest_ablation.report.export.text import one_line
 from pytest_ablation.report.sweep import sweeps_of
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_ablation.table import Entry, Findings, Row
 
 MOST = 60_000  # characters; GitHub takes a comment of 65,536
+MOST_CHANGED = 20  # lines since a reference
 MARK = "<!-- pytest-ablation -->"  # by which a CI job finds the comment that it wrote before
 SIGNS = {"holds": "✅ ", "undecided": "❔ ", "": ""}
 WRONG = "❌ "
@@ -64,6 +66,7 @@ def _composed(findings: Findings, size: _Size) -> str:
     for name in dict.fromkeys(row.experiment for row in kept):
         own = [row for row in rows if id(row) in shown and row.experiment == name]
         parts += _study(name, own, findings)
+    parts += _changed_since(findings)
     if size.claims:
         parts += _claims(findings)
     if size.changes:
@@ -81,7 +84,7 @@ def _composed(findings: Findings, size: _Size) -> str:
 
 def _telling(row: Row) -> tuple[bool, bool, float]:
     holds = words.verdict(row) in ("holds", "")
-    return row.arm != "baseline", holds, -abs(row.change) if row.change == row.change else 0.0
+    return row.arm != "baseline", holds, -abs(row.change) if not math.isnan(row.change) else 0.0
 
 
 def _banner(findings: Findings) -> Iterator[str]:
@@ -116,15 +119,17 @@ def _study(name: str, rows: Sequence[Row], findings: Findings) -> Iterator[str]:
 
 def _arms(rows: Sequence[Row]) -> str:
     metric = escaped(rows[0].measure.name)
-    head = ["", f"test {metric}", "change", "verdict", f"training {metric}"]
+    has_since = any(not math.isnan(row.since) for row in rows)
+    head = ["", f"test {metric}", "change", "verdict", *(["since"] if has_since else [])]
     return _table(
-        [*head, "gap", "time a step", "wall", "parameters", "seeds"],
+        [*head, f"training {metric}", "gap", "time a step", "wall", "parameters", "seeds"],
         [
             [
                 named(row.arm),
                 words.value(row.value, row.measure),
                 _change(row),
                 _verdict(words.verdict(row)),
+                *([_since(row)] if has_since else []),
                 words.value(row.train_value, row.measure),
                 words.change(row.gap, row.measure),
                 words.ratio(row.time_ratio),
@@ -146,6 +151,13 @@ def _change(row: Row) -> str:
     return f"{change} ({limits})" if row.has_limits else change
 
 
+def _since(row: Row) -> str:
+    since = words.change(row.since, row.measure)
+    if math.isnan(row.since_low):
+        return since
+    return f"{since} ({words.limits(row.since_low, row.since_high, row.measure)})"
+
+
 def _sentences(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         yield f"- {named(row.arm)}: {escaped(row.sentence)}"
@@ -153,6 +165,16 @@ def _sentences(rows: Sequence[Row]) -> Iterator[str]:
 
 def _verdict(verdict: str) -> str:
     return SIGNS.get(verdict, WRONG) + verdict
+
+
+def _changed_since(findings: Findings) -> Iterator[str]:
+    told = since.changed(findings)
+    if findings.reference is None:
+        return
+    lines = [f"- {named(arm)}: {escaped(said)}" if arm else said for arm, said in told]
+    if len(lines) > MOST_CHANGED:
+        lines[MOST_CHANGED:] = [f"- and {len(lines) - MOST_CHANGED} more"]
+    yield f"**Since {named(findings.reference.path.name)}**\n\n" + "\n".join(lines)
 
 
 # ------------------------------------------------------------------------------------- details

@@ -12,7 +12,7 @@ from pytest_ablation.report import words
 
 if TYPE_CHECKING:
     from pytest_ablation.claim import Compared
-    from pytest_ablation.experiment import Run
+    from pytest_ablation.run import Run
     from pytest_ablation.table import Entry, Findings, Row
 
 
@@ -28,6 +28,7 @@ def as_plain(findings: Findings) -> dict[str, Any]:
         "pytest_ablation": version("pytest-ablation"),
         "headline": words.headline(rows),
         "session": _session(findings.facts),
+        "reference": findings.reference.path.name if findings.reference else None,
         "experiments": [
             _experiment(findings, name) for name in dict.fromkeys(row.experiment for row in rows)
         ],
@@ -73,6 +74,9 @@ def _arm(row: Row) -> dict[str, Any]:
         "change": None if is_baseline else number(row.change),
         "change_low": number(row.change_low),
         "change_high": number(row.change_high),
+        "since": number(row.since),
+        "since_low": number(row.since_low),
+        "since_high": number(row.since_high),
         "training_value": number(row.train_value),
         "gap": number(row.gap),
         "gap_change": None if is_baseline else number(row.gap_change),

@@ -52,6 +52,7 @@ def _of_arm(arm: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for quantity, form, of_unit, field in (
         (metric, "value", unit, "value"),
         (metric, "change", unit, "change"),
+        (metric, "since", unit, "since"),
         (f"training {metric}", "value", unit, "training_value"),
         ("gap", "value", unit, "gap"),
         ("gap", "change", unit, "gap_change"),
