@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 from pathlib import Path
 
 import pytest
 
+import pytest_ablation
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
-# A run of pytest inside pytest forgets what it imported, and these cannot be imported twice.
+# A run of pytest inside pytest forgets what it imported, and these cannot be imported twice; of the
+# plugin itself some modules would be of one run and some of another.
 for module in ("keras", "matplotlib.figure", "pandas", "rich.table", "scipy.special"):
     importlib.import_module(module)
+for each in pkgutil.walk_packages(pytest_ablation.__path__, "pytest_ablation."):
+    importlib.import_module(each.name)
 
 TINY = Path(__file__).with_name("tiny.py")
 
