@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_ablation import options, suite
+from pytest_ablation import hookspecs, options, suite
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.report import junit
 from pytest_ablation.reporting import Reporting
@@ -43,6 +43,11 @@ SEEN = pytest.StashKey[dict[int, "Experiment"]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     options.add(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that others may implement."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:

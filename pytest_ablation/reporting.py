@@ -26,6 +26,7 @@ class Reporting:
         self.findings: Findings | None = None
         self.plan: list[dict[str, Any]] = []
         self.progress: Reporter | None = None
+        self.told: set[str] = set()
         self.written: list[str] = []
         self.unwritten: list[str] = []
 
@@ -45,6 +46,8 @@ class Reporting:
             self.progress.stop()
         if self._is_worker:
             return
+        if self.findings is not None:
+            self.config.hook.pytest_ablation_findings(findings=self.findings)
         for path in options.exports(self.config):
             self._export(path)
         self._summarize_step()
@@ -77,6 +80,8 @@ class Reporting:
 
         self.findings = self.findings or Findings(reference=self.reference)
         self.findings.add(entry)
+        if not self._is_worker:
+            self._tell_of_runs(entry)
         if self._writes_page:
             from pytest_html import extras
 
@@ -85,6 +90,21 @@ class Reporting:
             many = len(self.findings.entries) > html.MOST_WITH_CURVES
             unfolded = extras.html(html.unfolded(entry, html.row_of(entry), brief=many))
             report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
+
+    def _tell_of_runs(self, entry: Entry) -> None:
+        """Tell other plugins of the runs that are of this session, once each."""
+        arms = [
+            ("baseline", entry.baseline),
+            *([] if entry.lesion else [(entry.ablation, entry.variant)]),
+        ]
+        fresh = set(entry.facts["trained"]) - self.told
+        for arm, runs in arms:
+            for run in runs:
+                if run.fingerprint in fresh:
+                    self.told.add(run.fingerprint)
+                    self.config.hook.pytest_ablation_run_finished(
+                        run=run, experiment=entry.experiment, arm=arm
+                    )
 
     def _save(self) -> None:
         """Keep the findings as a reference, where that is asked for."""

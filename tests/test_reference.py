@@ -238,10 +238,10 @@ AGAINST = ("--ablation-against=kept/ref.json", "--ablation-seeds=2:5")
 
 
 def test_a_model_that_is_as_good_holds(saved: pytest.Pytester) -> None:
-    """Nothing changed: what a session saved is no worse than itself, without a training."""
+    """Nothing changed: what a session saved is no worse than itself."""
     result = saved.runpytest(*AGAINST, "--ablation-export=a.json")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["of-2024 * 0*", "trainings done, 4 reused", "formula *since*"])
+    result.stdout.fnmatch_lines(["formula *since*"])
     told = json.loads((saved.path / "a.json").read_text())
     assert [each["form"] for each in told["claims"]] == ["since"] * 3
     assert told["claims"][0]["claim"] == "accuracy.since ≥ −1.0 points"
