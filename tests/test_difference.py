@@ -60,6 +60,19 @@ def test_what_a_layer_is_called_with_is_named() -> None:
     assert lines == ["~ attend: use_causal_mask True → False"]
 
 
+def test_settings_that_read_alike_are_told_apart_by_their_own() -> None:
+    """An edit of a regularizer's strength says the strength, not its name twice."""
+    model = blueprint.fresh(net)
+    old, new = (
+        configure("dense1", kernel_regularizer=keras.regularizers.L2(strength))(model)
+        for strength in (0.25, 0.5)
+    )
+    lines = [*map(str, difference.of(old, new, (cost.of(old), cost.of(new))))]
+    assert lines == ["~ dense1: kernel_regularizer.l2 0.25 → 0.5"]
+    several = ({"callbacks": [{"class_name": "Stop", "config": {"patience": n}}]} for n in (1, 2))
+    assert difference.of_settings(*several) == ("callbacks.0.patience 1 → 2",)
+
+
 def test_layers_of_nested_networks_are_named_by_their_path() -> None:
     """Two layers of one name in two networks are told apart."""
     lines = changes(nested, remove("encoder/dense1"))

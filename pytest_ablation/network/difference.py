@@ -85,13 +85,33 @@ def of(
 
 
 def of_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return which settings differ, as ``batch_size 64 → 128``."""
+    """Return which settings differ, as ``batch_size 64 → 128``.
+
+    Where two objects read alike it is their own settings: ``optimizer.weight_decay None → 0.01``.
+    """
     names = dict.fromkeys([*before, *after])
     return tuple(
-        f"{name} {_short(before.get(name))} → {_short(after.get(name))}"
-        for name in names
-        if before.get(name) != after.get(name)
+        line for name in names for line in _changes(name, before.get(name), after.get(name))
     )
+
+
+def _changes(name: str, old: Any, new: Any) -> list[str]:
+    if old == new:
+        return []
+    words = [_short(old), _short(new)]
+    if words[0] == words[1]:
+        inner = of_settings(_inner(old), _inner(new))
+        if inner:
+            return [f"{name}.{line}" for line in inner]
+    return [f"{name} {words[0]} → {words[1]}"]
+
+
+def _inner(value: Any) -> dict[str, Any]:
+    """Return what a setting is made of, by name or number."""
+    if isinstance(value, list):
+        return {str(number): each for number, each in enumerate(value)}
+    inner = value.get("config", value) if isinstance(value, dict) else {}
+    return inner if isinstance(inner, dict) else {}
 
 
 def _change(
