@@ -316,7 +316,7 @@ def test_a_plan_lists_what_it_knows(own: pytest.Pytester) -> None:
     own.runpytest("--ablation-seeds=1")
     plan = own.runpytest("--ablation-plan")
     plan.stdout.fnmatch_lines(
-        ["baseline, seed 0 *cached", "4 trials: 2 cached, 2 to train, about under 1 s."]
+        ["baseline, seed 0 *cached", "4 trials: 2 cached, 2 to train, under 1 s."]
     )
 
 

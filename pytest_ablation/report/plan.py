@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_ablation.plan import Planned
 from pytest_ablation.quantity import said
-from pytest_ablation.report.progress import duration
+from pytest_ablation.report.progress import about, duration
 from pytest_ablation.report.words import UNKNOWN, count
 
 
@@ -63,7 +63,7 @@ def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
     seconds = sum(trial.seconds for trial in timed) / workers
     at_a_time = f" with {workers} at a time" if workers > 1 else ""
     lines = [f"{len(trials)} trials: {cached} cached, {len(new)} to train"]
-    lines[0] += f", about {duration(seconds)}{at_a_time}." if timed else "."
+    lines[0] += f", {about(seconds)}{at_a_time}." if timed else "."
     if len(timed) < len(new):
         lines.append(
             f"How long {len(new) - len(timed)} of them take is not known: their trainer is not "

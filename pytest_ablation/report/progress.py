@@ -170,8 +170,14 @@ def said(name: str, progress: Progress | None) -> str:
 
 def overall(board: Board) -> str:
     """Return how far the study is: ``7 of 12 done, about 14 min left``."""
-    left = "" if board.seconds_left is None else f", about {duration(board.seconds_left)} left"
+    left = "" if board.seconds_left is None else f", {about(board.seconds_left)} left"
     return f"{board.done} of {board.known} done{left}"
+
+
+def about(seconds: float) -> str:
+    """Return an estimated time: ``about 52 s``, and ``under 1 s`` as it is."""
+    said = duration(seconds)
+    return said if said.startswith("under") else f"about {said}"
 
 
 def duration(seconds: float) -> str:
