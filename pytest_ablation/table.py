@@ -518,9 +518,11 @@ def _sentence(arm: str, row: Mapping[str, Any], reference: Entry, decides: bool)
             "training examples."
         )
     if not arm:
-        return f"The network reaches {value} on test images and {train_value} on training images."
+        return (
+            f"The network reaches {value} on test examples and {train_value} on training examples."
+        )
     if measure is ACCURACY and classes and row["value"] <= 1.2 / classes:
-        return f"Collapses to chance: {value} of test images." + (
+        return f"Collapses to chance: {value} of test examples." + (
             " The training diverged." if row["diverged"] else ""
         )
     by = said(row["change"], measure.unit, "change")

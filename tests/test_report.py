@@ -164,6 +164,11 @@ def test_the_page_opens_with_the_outcome_in_a_sentence(page: str) -> None:
     assert "<h2>4 ablations: 5 claims hold, 1 violated, 1 undecided.</h2>" in page
 
 
+def test_accuracies_are_of_examples_whatever_they_are(page: str) -> None:
+    """A report on texts or tables speaks of no images."""
+    assert re.search(r"reaches [\d.]+ % on test examples and [\d.]+ % on training", text_of(page))
+
+
 def test_the_page_says_what_was_studied(page: str) -> None:
     """Data, profile, seeds, backend and trainings are named: no number is read without them."""
     shown = text_of(page)
