@@ -207,7 +207,7 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
         ablation = suite.ablation(request.node)
 
         def parts() -> tuple[Arm, ...]:
-            return tuple(study.variant(experiment, part) for part in ablation.parts)
+            return tuple(study.part(experiment, part) for part in ablation.parts)
 
         trained = Trained(
             study.variant(experiment, ablation),

@@ -112,6 +112,22 @@ class Study:
         """Return the arm of the experiment under an ablation.
 
         Raises:
+            AblationError: The ablation cannot be applied, leaves the experiment as it was, or makes
+                of it what another does.
+        """
+        arm = self.part(experiment, ablation)
+        first = self._ablations.setdefault((id(experiment), arm.trial(0).fingerprint), ablation)
+        if repr(first) != repr(ablation):
+            raise AblationError(
+                f"{ablation!r}: the variant is that of {first!r}. If both mean it, write them "
+                "alike; else one of the two is not what it says."
+            )
+        return arm
+
+    def part(self, experiment: Experiment, ablation: Ablation) -> Arm:
+        """Return the arm of an ablation that is one of a sum, and no finding of its own.
+
+        Raises:
             AblationError: The ablation cannot be applied, or leaves the experiment as it was.
         """
         key = id(experiment), id(ablation)
@@ -123,16 +139,9 @@ class Study:
                 edited = ablation(experiment)
                 said = ablation.describe(baseline.model) if baseline.has_network else str(ablation)
                 arm = Arm(self, edited, said)
-            trial = arm.trial(0).fingerprint
-            if trial == baseline.trial(0).fingerprint:
+            if arm.trial(0).fingerprint == baseline.trial(0).fingerprint:
                 raise AblationError(
                     f"{ablation!r}: the variant is the baseline; nothing would change."
-                )
-            first = self._ablations.setdefault((id(experiment), trial), ablation)
-            if repr(first) != repr(ablation):
-                raise AblationError(
-                    f"{ablation!r}: the variant is that of {first!r}; one of the two is not what "
-                    "it says."
                 )
             self._variants[key] = experiment, ablation, arm
         return self._variants[key][2]

@@ -157,7 +157,10 @@ def test_last(variant):
 
 
 def test_two_ablations_of_one_variant_are_an_error(suite: pytest.Pytester) -> None:
-    """Two findings of one network, under two names, are one too many; the same twice is not."""
+    """Two findings of one network, under two names, are one too many; the same twice is not.
+
+    Nor is one of a sum, which is no finding.
+    """
     write(
         suite,
         """
@@ -172,11 +175,17 @@ def test_again(variant):
 @pytest.mark.ablation(remove("*op1"))
 def test_other(variant):
     assert variant.params >= 1
+
+@pytest.mark.ablation(remove("dro*1") + configure("dense2", units=4))
+def test_sum(variant):
+    assert variant.params.interaction == 0
 """,
     )
     result = suite.runpytest()
-    result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(['*remove("[*]op1"): the variant is that of remove("drop1"); *'])
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        ['*remove("[*]op1"): the variant is that of remove("drop1"). If both *write them alike; *']
+    )
 
 
 def test_a_variant_says_how_it_differs(suite: pytest.Pytester) -> None:
