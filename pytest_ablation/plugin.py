@@ -13,6 +13,8 @@ import sys
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from pytest_ablation.reference import Reference
     from pytest_ablation.study import Arm, Study
     from pytest_ablation.table import Entry
+
+PACKAGE = Path(__file__).parent
 
 STUDY = pytest.StashKey["Study"]()
 DATA = pytest.StashKey["Dataset"]()
@@ -328,6 +332,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach what the test found to its report, which pytest-xdist carries to the controller."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, AblationError) and not item.config.option.fulltrace:
+        _leave_out_own_frames(error.__traceback__)
     report = yield
     subject = item.stash.get(TRAINED, None)
     if subject is None:
@@ -336,7 +343,6 @@ def pytest_runtest_makereport(
         return _planned(item, subject, report)
     from pytest_ablation.comparison import Undecided
 
-    error = call.excinfo.value if call.excinfo else None
     if isinstance(error, TrainingError) and report.failed:
         # Nothing was found of the claim: no failure, but an error, which pytest knows by its phase.
         report.when = "setup"
@@ -357,6 +363,16 @@ def pytest_runtest_makereport(
     item.user_properties += junit.properties(entry.compared)
     report.user_properties = list(item.user_properties)
     return report
+
+
+def _leave_out_own_frames(trace: TracebackType | None) -> None:
+    """Say a mistake at the user's line, without the way it took through this package."""
+    while trace is not None:
+        following = trace.tb_next
+        while following and PACKAGE in Path(following.tb_frame.f_code.co_filename).parents:
+            following = following.tb_next
+        trace.tb_next = following
+        trace = following
 
 
 def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> pytest.TestReport:
