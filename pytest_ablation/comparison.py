@@ -165,6 +165,11 @@ class Quantity:
 
     __hash__ = object.__hash__
 
+    def __bool__(self) -> bool:
+        raise AblationError(
+            f"{self.name} is neither true nor false: compare it with a bound, as {self.name} >= 0."
+        )
+
     def __float__(self) -> float:
         return self.mean
 

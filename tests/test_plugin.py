@@ -255,6 +255,7 @@ def test_it(variant):
         ("variant.metric('acuracy') >= 0", '*no metric "acuracy"*Did you mean "accuracy"?*'),
         ("variant.accuracy >= 'high'", "*compare it with a number, not 'high'*"),
         ("variant.accuracy > 'high'", "*compare it with a number, not 'high'*"),
+        ("variant.accuracy", "*compare it with a bound, as variant.accuracy >= 0.*"),
     ],
 )
 def test_a_wrong_comparison_says_what_to_write(
