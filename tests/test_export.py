@@ -315,7 +315,9 @@ def test_markdown_says_what_is_no_study() -> None:
     text = export.rendered(study(facts=facts), ".md")
     assert "These are not the images of CIFAR-10.** no network" in text
     assert "not a study" in text
-    assert "NOT THE IMAGES OF CIFAR-10: no network" in export.rendered(study(facts=facts), ".tex")
+    table = export.rendered(study(facts=facts), ".tex")
+    assert "% NOT THE IMAGES OF CIFAR-10: no network" in table
+    assert "% NO STUDY: the smoke profile" in table
 
 
 def test_the_page_alone_is_a_whole_document() -> None:

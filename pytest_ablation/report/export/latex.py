@@ -72,11 +72,15 @@ def _table(findings: Findings, rows: Sequence[Row]) -> str:
         f"{escaped(rows[0].experiment)} on {escaped(facts['data'])}, profile {facts['profile']}: "
         f"means over seeds $\\pm$ half the {confidence}\\,\\% interval."
     )
-    stand_in = [f"% NOT THE IMAGES OF CIFAR-10: {one_line(facts['stand_in'])}"]
+    warned = []
+    if facts["stand_in"]:
+        warned.append(f"% NOT THE IMAGES OF CIFAR-10: {one_line(facts['stand_in'])}")
+    if facts["decides_nothing"]:
+        warned.append(f"% NO STUDY: the {facts['profile']} profile only tries the wiring.")
     best = _best(rows)
     return "\n".join(
         [
-            *(stand_in if facts["stand_in"] else []),
+            *warned,
             r"\begin{table}",
             r"\centering",
             f"\\caption{{{caption}}}",
