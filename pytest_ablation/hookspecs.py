@@ -31,7 +31,7 @@ def pytest_ablation_run_finished(run: Run, experiment: str, arm: str) -> None:
 def pytest_ablation_findings(findings: Findings) -> None:
     """Called once at the end of a session that has findings, also after Ctrl-C.
 
-    It comes before the exports and the terminal's table are written.
+    It comes when the exports are written, before the terminal's table.
 
     Args:
         findings: The table: `rows()`, `claims()`, `entries`, `facts`.

@@ -46,14 +46,14 @@ class Reporting:
             self.progress.stop()
         if self._is_worker:
             return
-        if self.findings is not None:
-            self.config.hook.pytest_ablation_findings(findings=self.findings)
         for path in options.exports(self.config):
             self._export(path)
         self._summarize_step()
         self._save()
         if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self.findings is not None:  # last, so that a fault in another plugin costs no file
+            self.config.hook.pytest_ablation_findings(findings=self.findings)
 
     def _export(self, path: Path) -> None:
         from pytest_ablation.report import export

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+import pytest_ablation
+
 CONFTEST = """
 import random
+from pathlib import Path
 import pytest
 from pytest_ablation import Experiment
 
@@ -21,6 +24,8 @@ def pytest_ablation_run_finished(run, experiment, arm):
 
 def pytest_ablation_findings(findings):
     print(f"findings: {len(findings.rows())} arms, {len(findings.claims())} claims")
+    if Path("export.json").exists():
+        raise RuntimeError("a fault of the hook")
 """
 TESTS = """
 import pytest
@@ -55,6 +60,14 @@ def test_plugins_are_told_of_runs_and_findings(hooked: pytest.Pytester) -> None:
     assert sum("findings: 3 arms, 2 claims" in line for line in result.outlines) == 1
     again = hooked.runpytest_subprocess("-s", "--ablation-seeds=2")
     again.stdout.no_fnmatch_line("*run of formula*")
+
+
+def test_a_fault_in_a_hook_costs_no_file(hooked: pytest.Pytester) -> None:
+    """What a study found is on disk before anybody else is told of it."""
+    result = hooked.runpytest_subprocess("--ablation-seeds=1", "--ablation-export=export.json")
+    assert result.ret != pytest.ExitCode.OK
+    assert "a fault of the hook" in result.stdout.str() + result.stderr.str()
+    assert len(pytest_ablation.findings(hooked.path / "export.json")) == 2
 
 
 def test_processes_tell_the_controller(hooked: pytest.Pytester) -> None:

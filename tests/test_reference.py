@@ -247,6 +247,15 @@ def test_a_model_that_is_as_good_holds(saved: pytest.Pytester) -> None:
     assert told["claims"][0]["claim"] == "accuracy.since ≥ −1.0 points"
 
 
+def test_processes_compare_and_keep_one_reference(saved: pytest.Pytester) -> None:
+    """Under pytest-xdist each process compares, and the controller keeps what all of them found."""
+    result = saved.runpytest_subprocess("-n2", *AGAINST, "--ablation-save=new.json")
+    result.assert_outcomes(passed=2)
+    kept = reference.load(saved.path / "new.json")
+    assert {arm for _, arm in kept.arms} == {"baseline", "set size=1"}
+    assert kept.of("formula", "baseline").seeds == 2
+
+
 def test_a_model_that_lost_points_is_red(saved: pytest.Pytester) -> None:
     """A change of the model that costs five points fails, with both sessions' values."""
     saved.makeconftest(CONFTEST.replace('"skill": 0.8', '"skill": 0.75'))
