@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,10 +47,67 @@ def scaled() -> keras.Model:
     )
 
 
-def test_a_network_is_the_same_json_however_often_it_was_built() -> None:
+def slope(x: Any) -> Any:
+    """Return an activation of a user's own."""
+    return x * 0.5
+
+
+class Block(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer of a user's own that leaves it to Keras to build the layers in it."""
+
+    def __init__(self, units: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.units = units
+        self.dense, self.drop = layers.Dense(units), layers.Dropout(0.5)
+
+    def call(self, x: Any) -> Any:
+        """Return what the layers give."""
+        return self.drop(self.dense(x))
+
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape with as many features as units."""
+        return (*shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `__init__` takes."""
+        return {**super().get_config(), "units": self.units}
+
+
+def blocks() -> keras.Model:
+    """Return a network of blocks, one in a layer of Keras's, and of functions."""
+    return keras.Sequential(
+        [
+            keras.Input((3, 4)),
+            Block(4, name="first"),
+            Block(4, name="second"),
+            layers.TimeDistributed(Block(4), name="third"),
+            layers.Dense(4, activation=slope, name="dense"),
+            layers.Lambda(slope, name="own"),
+            layers.Lambda(lambda x: x + 1, name="anonymous"),
+        ]
+    )
+
+
+def sequence() -> keras.Model:
+    """Return a network of layers that have layers."""
+    given = keras.Input((3, 4))
+    x = layers.MultiHeadAttention(2, 4, name="first")(given, given)
+    x = layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="second")(x)
+    x = layers.RNN([layers.LSTMCell(4), layers.GRUCell(4)], return_sequences=True, name="third")(x)
+    return keras.Model(given, layers.TimeDistributed(layers.Dense(2), name="last")(x))
+
+
+@pytest.mark.parametrize("network", [unnamed, sequence, blocks])
+def test_a_network_is_the_same_json_however_often_it_was_built(
+    network: Callable[[], keras.Model],
+) -> None:
     """A fingerprint does not depend on what Keras built before in this process."""
-    first, second = (blueprint.of(blueprint.fresh(unnamed)) for _ in range(2))
+    first, second = (blueprint.of(blueprint.fresh(network)) for _ in range(2))
     assert first == second
+
+
+def test_names_are_those_of_a_first_build() -> None:
+    """What Keras numbers over the whole process is numbered within the network."""
     assert [layer.name for layer in blueprint.fresh(unnamed).layers] == [
         "dense",
         "dense_first",
@@ -67,7 +125,17 @@ def test_a_function_that_returns_no_model_is_named() -> None:
         blueprint.fresh(forgot)
 
 
-@pytest.mark.parametrize(("network", "gone"), [(net, "drop1"), (net, "drop*"), (scaled, "first")])
+@pytest.mark.parametrize(
+    ("network", "gone"),
+    [
+        (net, "drop1"),
+        (net, "drop*"),
+        (scaled, "first"),
+        (blocks, "first"),
+        (blocks, "own"),
+        (sequence, "first"),
+    ],
+)
 def test_variant_and_baseline_start_from_equal_weights(
     network: Callable[[], keras.Model], gone: str
 ) -> None:
@@ -150,3 +218,43 @@ def test_a_network_that_is_looked_at_is_the_network_that_is_trained(
     assert one == other  # below the title, where Keras has numbered the two
     assert looked_at.count_params() == trained.count_params()
     assert blueprint.looked_at(function) is looked_at
+
+
+def test_layers_within_a_layer_start_apart() -> None:
+    """Query and key of attention, and both ways of a sequence, do not start as one and the same."""
+    built = blueprint.build(blueprint.of(blueprint.fresh(sequence)), seed=0)
+    attention, both = built.get_layer("first"), built.get_layer("second")
+    assert not np.array_equal(attention.query_dense.kernel, attention.key_dense.kernel)
+    ways = [each.cell.kernel for each in (both.forward_layer, both.backward_layer)]
+    assert not np.array_equal(*ways)
+
+
+def test_random_masks_within_a_layer_are_those_of_the_seed_and_its_name() -> None:
+    """Taking a layer out leaves the masks within another, of the user's own, as they were."""
+    model = blueprint.fresh(blocks)
+    networks = [blueprint.of(each) for each in (model, remove("first")(model))]
+    states = [
+        np.array(blueprint.build(each, seed=1).get_layer("second").drop.seed_generator.state)
+        for each in networks
+    ]
+    assert np.array_equal(states[0], states[1])
+
+
+def test_functions_and_layers_within_layers_count_as_source() -> None:
+    """Changing the body of an activation, or of a layer in a wrapper, trains the network anew."""
+    named = {name.rpartition(":")[2] for name in blueprint.sources(blueprint.fresh(blocks))}
+    assert named == {"Block", "slope"}
+
+
+def test_a_layer_in_two_networks_is_refused() -> None:
+    """A copy would have its weights twice, and a study of it would be of another network."""
+
+    def network() -> keras.Model:
+        given, shared = keras.Input((4,)), layers.Dense(4, name="shared")
+        inner = keras.Model(given, shared(given), name="inner")
+        return keras.Model(given, inner(shared(given)))
+
+    message = 'the layer "shared" is in two networks, as "shared" and as "inner/shared"'
+    for act in (blueprint.looked_at, lambda function: remove("shared")(function())):
+        with pytest.raises(AblationError, match=message):
+            act(network)

@@ -302,6 +302,59 @@ def test_a_shared_layer_stays_shared() -> None:
     assert takes(followed, "out") == ["norm"]
 
 
+def masked() -> keras.Model:
+    """Return a network whose steps of zeros are masked, by a layer and by an argument."""
+    given, kept = keras.Input((6, 3), name="series"), keras.Input((6,), dtype="bool", name="kept")
+    x = layers.Masking(name="masking")(given)
+    x = layers.LSTM(4, return_sequences=True, name="lstm1")(layers.Dense(4, name="dense")(x))
+    return keras.Model([given, kept], layers.LSTM(2, name="lstm2")(x, mask=kept))
+
+
+def test_a_mask_goes_with_the_layer_that_gives_it() -> None:
+    """Without its Masking, or mask_zero, a network does not mask; masks of the user's own stay."""
+    assert takes(masked(), "lstm1") == ["dense", "any"]
+    for edited in (remove("masking")(masked()), remove("dense")(remove("masking")(masked()))):
+        assert takes(edited, "lstm1") in (["dense"], ["series"])
+        assert takes(edited, "lstm2") == ["lstm1", "kept"]
+    for edit in (
+        configure("embed", mask_zero=False),
+        replace("embed", layers.Embedding(10, 8)),
+    ):
+        assert takes(edit(attention()), "lstm") == ["norm"]
+
+
+def test_a_mask_stays_with_the_layers_that_others_leave() -> None:
+    """What an edit leaves in place is masked as before, and so is what it puts there."""
+    for edit in (remove("dense"), replace("lstm1", layers.GRU(4, return_sequences=True))):
+        assert takes(edit(masked()), "lstm1")[1:] == ["any"]
+    assert takes(insert(layers.Dropout(0.1), after="dense")(masked()), "lstm1")[1:] == ["any"]
+
+
+def test_a_part_that_is_not_trained_stays_so() -> None:
+    """A frozen network within the network is not trained in a variant either."""
+
+    def network() -> keras.Model:
+        base = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="one")], name="base")
+        base.trainable = False
+        base.layers[0].trainable = True
+        given = keras.Input((4,))
+        return keras.Model(
+            given, layers.Dense(2, name="out")(layers.ReLU(name="relu")(base(given)))
+        )
+
+    base = remove("relu")(network()).get_layer("base")
+    assert not base.trainable
+    assert base.layers[0].trainable
+
+
+def test_a_value_that_is_no_setting_is_refused() -> None:
+    """Whatever is given as a setting, the answer is one line."""
+    for value in (object, "nonsense"):
+        with pytest.raises(AblationError, match='"stem" refuses it') as caught:
+            configure("stem", kernel_initializer=value)(residual())
+        assert "\n" not in str(caught.value)
+
+
 def test_a_subclassed_model_names_use() -> None:
     """What a model's own call does with its layers cannot be read, and that is said."""
 

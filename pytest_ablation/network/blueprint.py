@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import importlib
 import inspect
 import json
+import marshal
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
 from keras.src.backend.common import global_state  # private: there is no other way to the list
+from keras.src.saving.serialization_lib import SafeModeScope  # private: likewise, for a while
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
@@ -89,6 +93,7 @@ def of(model: keras.Model) -> str:
     Raises:
         AblationError: A network whose configuration Keras cannot give.
     """
+    check_sharing(model)
     try:
         config = keras.saving.serialize_keras_object(model)
     except NotImplementedError as error:
@@ -96,7 +101,7 @@ def of(model: keras.Model) -> str:
             f"{type(model).__name__} gives no configuration (get_config), so it cannot be copied "
             "or edited. Write the network as a Sequential or Functional model."
         ) from error
-    config = _plain(config)
+    config = _with_modules(_plain(config), _modules(model._flatten_layers(include_self=False)))
     config["config"]["name"] = "network"
     return canonical_json(config)
 
@@ -106,7 +111,9 @@ def build(network: str, seed: int) -> keras.Model:
 
     Every initializer and every random layer gets a seed of its own, derived from the seed, the
     layer's name and the place in its configuration. So taking a layer out leaves the weights and
-    the masks of all others as they were.
+    the masks of all others as they were. A layer made of layers, as attention or one of the user's
+    own, is built by itself with one seed: its configuration may not name them, and gives all of
+    them the same initializers.
 
     Args:
         network: What `of` returned.
@@ -115,10 +122,29 @@ def build(network: str, seed: int) -> keras.Model:
     config = json.loads(network)
     keras.utils.set_random_seed(derived(seed))
     model = _deserialized(_seeded(config, seed, path=""))
-    for path, layer in _layers(model):
-        if not _is_keras(type(layer)) and layer.weights and not hasattr(layer, "layers"):
+    for path, layer in _composed(model):
+        if layer.weights:
             _initialise(layer, derived(seed, path))
     return model
+
+
+def check_sharing(model: keras.Model) -> None:
+    """Refuse a layer that stands in two networks within the network, or in it and in one of them.
+
+    Keras's configuration has it once for each, and a network built of it would not share it.
+
+    Raises:
+        AblationError: There is such a layer.
+    """
+    paths: dict[int, str] = {}
+    for path, layer in _layers(model):
+        other = paths.setdefault(id(layer), path)
+        if other != path and not isinstance(layer, keras.layers.InputLayer):
+            raise AblationError(
+                f'the layer "{layer.name}" is in two networks, as "{other}" and as "{path}": a '
+                "copy of the network would have it twice, and not share it. Put the calls of it "
+                "into one network."
+            )
 
 
 def summary(model: keras.Model) -> str:
@@ -129,9 +155,11 @@ def summary(model: keras.Model) -> str:
 
 
 def sources(network: keras.Model) -> dict[str, str]:
-    """Return the SHA-256 of the source of each layer class that is not Keras's own."""
-    classes = {type(layer) for _, layer in _layers(network)}
-    return {f"{c.__module__}:{c.__qualname__}": source_hash(c) for c in classes if not _is_keras(c)}
+    """Return the SHA-256 of the source of each layer class and function that is not Keras's own."""
+    layers = network._flatten_layers(include_self=False)
+    classes = {type(layer) for layer in layers}
+    own: list[Any] = [*_own_functions(layers), *(each for each in classes if not _is_keras(each))]
+    return {f"{each.__module__}:{each.__qualname__}": source_hash(each) for each in own}
 
 
 def source_hash(thing: Any) -> str:
@@ -157,29 +185,75 @@ def _called(model_function: Callable[[], keras.Model]) -> keras.Model:
     if not isinstance(model, keras.Model):
         name = getattr(model_function, "__name__", repr(model_function))
         raise AblationError(f"{name}() returned {type(model).__name__}; return a Keras model.")
+    check_sharing(model)
     return model
 
 
 def _layers(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the layers of a graph of layers by name, those of graphs within it too."""
     for layer in model.layers:
         yield path + layer.name, layer
-        if isinstance(layer, keras.Model):
+        if _is_graph(layer):
             yield from _layers(layer, f"{path}{layer.name}/")
+
+
+def _is_graph(layer: Any) -> bool:
+    """Tell a network that is built of its configuration layer by layer."""
+    return isinstance(layer, keras.Sequential | keras.Function) and isinstance(layer, keras.Model)
+
+
+def _composed(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the layers that are the user's own or have layers of their own, each once."""
+    known: set[int] = set()
+    for path, layer in _layers(model):
+        is_one = not _is_graph(layer) and (layer._layers or not _is_keras(type(layer)))
+        if is_one and id(layer) not in known:
+            known.add(id(layer))
+            yield path, layer
+
+
+def _own_functions(layers: Iterable[Any]) -> list[FunctionType]:
+    """Return the functions, of the user's own, that layers have among their settings."""
+    values = [
+        value
+        for layer in layers
+        for value in vars(layer).values()
+        if isinstance(value, FunctionType) and value.__qualname__.isidentifier()
+    ]
+    return list(dict.fromkeys(each for each in values if not _is_keras(each)))
 
 
 def _names(model: keras.Model) -> list[tuple[str, str]]:
     """Return the name of each layer and operation, and Keras's for the first of its class."""
     result = []
     for each in getattr(model, "operations", model.layers):
-        result.append((each.name, keras_name(type(each))))
+        result.append((each.name, keras_name(type(each).__name__)))
         if isinstance(each, keras.Model):
             result += _names(each)
+        elif getattr(each, "_layers", []):
+            result += _names_within(each.get_config())
     return result
 
 
-def keras_name(kind: type) -> str:
+def _names_within(config: Any) -> Iterator[tuple[str, str]]:
+    """Yield the names of the layers in a layer's configuration, as of what is bidirectional."""
+    if isinstance(config, list | tuple):
+        for value in config:
+            yield from _names_within(value)
+    if isinstance(config, dict):
+        inner = config.get("config")
+        if isinstance(config.get("class_name"), str) and isinstance(inner, dict):
+            name, kind = inner.get("name"), keras_name(config["class_name"])
+            if isinstance(name, str):
+                way = re.match("(forward_|backward_)?", name)
+                yield name, f"{way[0] if way else ''}{kind}"
+        for value in config.values():
+            yield from _names_within(value)
+
+
+def keras_name(kind: str) -> str:
     """Return the name that Keras gives to the first layer of a class: "conv2d" for Conv2D."""
-    name = re.sub(r"\W+", "", kind.__name__)
+    name = re.sub(r"\W+", "", kind)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
@@ -247,11 +321,35 @@ def _seeded(config: Any, seed: int, path: str) -> Any:
 
 
 def _initialise(layer: keras.layers.Layer, seed: int) -> None:
-    """Give a layer of the user's own the weights that a copy of it, built after seeding, has."""
+    """Give a layer the weights and random state that a copy of it, built after seeding, has."""
+    config = keras.saving.serialize_keras_object(layer)
+    config.pop("build_config", None)
     keras.utils.set_random_seed(seed)
-    copy = type(layer).from_config(layer.get_config())
-    copy.build_from_config(layer.get_build_config())
-    layer.set_weights(copy.get_weights())
+    copy = deserialized(_unseeded(config))
+    arguments = layer._inbound_nodes[0].arguments
+    args, kwargs = keras.tree.map_structure(_given_as, (arguments.args, arguments.kwargs))
+    copy(*args, **kwargs)  # some build the layers in them only when they are called
+    for variable, value in zip(layer.variables, copy.variables, strict=True):
+        variable.assign(value)
+
+
+def _given_as(value: Any) -> Any:
+    """Return an input like a tensor without a value."""
+    if not isinstance(value, keras.KerasTensor):
+        return value
+    return keras.Input(batch_shape=value.shape, dtype=value.dtype)
+
+
+def _unseeded(config: Any) -> Any:
+    """Return the configuration with every "seed" in it left to chance."""
+    if isinstance(config, list):
+        return [_unseeded(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: None if key == "seed" and isinstance(value, int) else _unseeded(value)
+        for key, value in config.items()
+    }
 
 
 def deserialized(config: Any) -> Any:
@@ -261,6 +359,13 @@ def deserialized(config: Any) -> Any:
     """
     own = dict(_own_objects(config))
     return keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
+
+
+def from_config(layer: Any, config: Mapping[str, Any]) -> Any:
+    """Return a layer of the class of another, its own classes and functions found likewise."""
+    said = _with_modules(dict(config), _modules([layer]))
+    with keras.saving.custom_object_scope(dict(_own_objects(said))), SafeModeScope(False):
+        return type(layer).from_config(said)
 
 
 def _own_objects(config: Any) -> Iterator[tuple[str, Any]]:
@@ -287,6 +392,7 @@ def _deserialized(config: dict[str, Any]) -> keras.Model:
         cause = str(error).splitlines()[0]
         if "Exception encountered: " in str(error):
             cause = str(error).rpartition("Exception encountered: ")[2].splitlines()[0]
+        cause = cause.partition(" Make sure custom")[0]
         raise AblationError(
             f"the network cannot be rebuilt from its configuration: {cause} Layers and functions "
             "of your own must stand at the top level of a module, and give their settings by "
@@ -305,6 +411,8 @@ def _plain(config: Any) -> Any:
         for key, value in config.items()
         if key not in ("build_config", "compile_config")
     }
+    if result.get("class_name") == "__lambda__" and "code" in result["config"]:
+        result["config"]["code"] = _plain_code(result["config"]["code"])
     if result.get("class_name") == "Sequential":
         for layer in result["config"]["layers"]:
             if layer["class_name"] == "InputLayer":
@@ -312,5 +420,33 @@ def _plain(config: Any) -> Any:
     return result
 
 
-def _is_keras(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "keras"
+def _plain_code(code: str) -> str:
+    """Return a function's code as Keras writes it, without what tells how often parts are held."""
+    held = marshal.loads(codecs.decode(code.encode(), "base64"))  # noqa: S302 # the user's own
+    return codecs.encode(marshal.dumps(held, 2), "base64").decode()
+
+
+# --------------------------------------------------------------------------- what Keras leaves out
+
+
+def _modules(layers: Iterable[Any]) -> dict[str, str]:
+    """Return the module of each function among the settings of layers."""
+    return {each.__name__: each.__module__ for each in _own_functions(layers)}
+
+
+def _with_modules(config: Any, modules: Mapping[str, str]) -> Any:
+    """Return a configuration that says where functions are, of which Keras writes the name."""
+    if not modules:
+        return config
+    if isinstance(config, list | tuple):
+        return [_with_modules(value, modules) for value in config]
+    if not isinstance(config, dict):
+        return config
+    name = config.get("config")
+    if config.get("class_name") == "function" and isinstance(name, str) and name in modules:
+        return {**config, "module": modules[name], "registered_name": name}
+    return {key: _with_modules(value, modules) for key, value in config.items()}
+
+
+def _is_keras(kind: Any) -> bool:
+    return str(kind.__module__).partition(".")[0] == "keras"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as with_fields
 from typing import Any, NamedTuple, TypeAlias
@@ -10,12 +10,15 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from pytest_ablation.errors import AblationError
+from pytest_ablation.network import masks
 from pytest_ablation.network.adapter import adapters
-from pytest_ablation.network.blueprint import without_weights
+from pytest_ablation.network.blueprint import check_sharing, keras_name, without_weights
 from pytest_ablation.network.layer import copied, first_line, said_shape, said_shapes
 
 Layer: TypeAlias = keras.layers.Layer
 Shape: TypeAlias = tuple[int | None, ...]
+
+UNMASKED = "a mask that Keras did not pass on"  # in the place of an argument of a call
 
 
 @dataclass(frozen=True)
@@ -250,10 +253,16 @@ def read(model: Any) -> Graph:
     """Return a Sequential or Functional model as a graph.
 
     Raises:
-        AblationError: Another kind of model, or one whose configuration Keras cannot give.
+        AblationError: Another kind of model, one whose configuration Keras cannot give, or one
+            with a layer that stands in two networks.
     """
     if not isinstance(model, keras.Model):
         raise AblationError(f"a {type(model).__name__} is not a Keras model.")
+    check_sharing(model)
+    return _read(model)
+
+
+def _read(model: keras.Model) -> Graph:
     if isinstance(model, keras.Sequential):
         return _chain(model)
     config = _config(model)
@@ -279,6 +288,11 @@ def _config(model: keras.Model) -> dict[str, Any] | None:
 
 def _chain(model: keras.Sequential) -> Graph:
     configs = model.get_config()["layers"]
+    if configs and configs[0]["class_name"] == "InputLayer" and not getattr(model, "inputs", None):
+        raise AblationError(
+            f'the shapes in "{model.name}" are not known: a layer of your own in it must have '
+            "compute_output_shape."
+        )
     given = None
     if model.built and configs and configs[0]["class_name"] == "InputLayer":
         given = keras.layers.InputLayer.from_config(configs[0]["config"])
@@ -330,11 +344,62 @@ def _functional(model: keras.Model, config: Mapping[str, Any]) -> Graph:
         )
         for number, (name, _, call) in enumerate(calls)
     }
+    nodes = _with_masks_left_to_keras(nodes, model, numbers)
     inputs = _ends(config["input_layers"], tensor)
     outputs = _ends(config["output_layers"], tensor)
     for ends, tensors in ((inputs, model.inputs), (outputs, model.outputs)):
         shapes |= {ref: each.shape for ref, each in zip(refs_in(ends), tensors, strict=True)}
-    return Graph(model, nodes, inputs, outputs, shapes)
+    return Graph(model, nodes, inputs, outputs, shapes).pruned()
+
+
+def _with_masks_left_to_keras(
+    nodes: Mapping[int, Node], model: keras.Model, numbers: Mapping[tuple[str, int], int]
+) -> dict[int, Node]:
+    """Return the nodes without the masks that Keras gives their layers by itself.
+
+    Keras notes a mask, as of Embedding(mask_zero=True), as an argument of each call that it gave it
+    to. Left there, it would outlast the layer that it comes from. Where it is what the arguments'
+    own masks are, the edited network gets it by being built.
+    """
+    tensors: dict[Ref, Any] = {}
+    called = {id(call) for calls in model._nodes_by_depth.values() for call in calls}
+    for operation in model.operations:
+        calls = [each for each in operation._inbound_nodes if id(each) in called]
+        for place, call in enumerate(calls):
+            number = numbers[operation.name, place]
+            tensors |= {Ref(number, n): each for n, each in enumerate(call.output_tensors)}
+
+    def given(structure: Any) -> list[Any]:
+        found = (masks.of(tensors[ref]) for ref in refs_in(structure))
+        return [mask for mask in found if mask is not None]
+
+    return {
+        number: with_fields(node, kwargs=_kept(node, tensors, given))
+        if node.layer is not None and refs_in(node.args)
+        else node
+        for number, node in nodes.items()
+    }
+
+
+def _kept(
+    node: Node, tensors: Mapping[Ref, Any], given: Callable[[Any], list[Any]]
+) -> dict[str, Any]:
+    """Return the keywords that a call has besides the masks that Keras gives by itself."""
+    kwargs = dict(node.kwargs)
+    for key, argument in masks.maskable(
+        _called(node.layer), node.args, node.kwargs, refs_in
+    ).items():
+        own, noted = given(argument), [tensors[ref] for ref in refs_in(kwargs.get(key))]
+        if masks.same(own, noted):
+            kwargs.pop(key, None)
+        elif own and not noted:
+            kwargs[key] = UNMASKED
+    return kwargs
+
+
+def _called(layer: Any) -> Callable[..., Any]:
+    call: Callable[..., Any] = layer.model.call if isinstance(layer, Graph) else layer.call
+    return call
 
 
 def _ends(written: Any, tensor: Callable[[Any], Ref]) -> Any:
@@ -351,7 +416,7 @@ def _layer(layer: Any) -> Any:
     if isinstance(layer, keras.Sequential) or (
         isinstance(layer, keras.Model) and _config(layer) is not None
     ):
-        return read(layer)
+        return _read(layer)
     return layer
 
 
@@ -414,10 +479,13 @@ class _Assembly:
     def __init__(self, fitted: tuple[Bridge, ...]) -> None:
         self._fitted = fitted
         self._copies: dict[int, Any] = {}
+        self._masking: list[Any] = []
+        self._names: set[str] = set()
         self.unfit: list[Bridge] = []
 
     def network(self, graph: Graph) -> keras.Model:
         """Return the network, if it gives what the model gave that the graph was read from."""
+        self._names = {site.name for site in sites(graph)}
         if not graph.shapes:  # a Sequential model that is built by its first batch
             copies = [self._copy(node.layer) for node in _inner(graph) if not _is_bridge(node)]
             if not copies:
@@ -444,10 +512,10 @@ class _Assembly:
         if len(chain) == len(given):
             raise AblationError("no layer would be left.")
         if graph.is_chain:
-            return keras.Sequential(chain, name=graph.name)
-        kind = type(graph.model)
+            return _frozen_as(graph.model, keras.Sequential(chain, name=graph.name))
+        kind = keras.Model if isinstance(graph.model, keras.Sequential) else type(graph.model)
         ends = (mapped(tensors.__getitem__, each) for each in (graph.inputs, graph.outputs))
-        return (keras.Model if kind is keras.Sequential else kind)(*ends, name=graph.name)
+        return _frozen_as(graph.model, kind(*ends, name=graph.name))
 
     def _call(self, graph: Graph, number: int, tensors: dict[Ref, Any]) -> list[Any]:
         """Call a node's layer; return the layers that were called."""
@@ -461,7 +529,10 @@ class _Assembly:
         layer = self._copy(node.layer)
         args, kwargs = (mapped(tensors.__getitem__, each) for each in (node.args, node.kwargs))
         try:
-            result = layer(*args, **kwargs)
+            given = masks.given(layer, args, kwargs)
+            self._name_masks(masks.tensors(given))
+            told = {key: value for key, value in kwargs.items() if value is not UNMASKED}
+            result = layer(*args, **{**told, **given})
         except _MisfitError:
             raise
         except Exception as error:
@@ -469,6 +540,22 @@ class _Assembly:
         for place, tensor in enumerate(keras.tree.flatten(result)):
             tensors[Ref(number, place)] = tensor
         return [layer]
+
+    def _name_masks(self, tensors: Sequence[Any]) -> None:
+        """Give the operations that compute masks the names that a first build would give."""
+        own = {id(copy) for copy in self._copies.values()}
+        for operation in (tensor._keras_history.operation for tensor in tensors):
+            is_known = id(operation) in own or operation in self._masking
+            if is_known or isinstance(operation, keras.layers.Layer):
+                continue
+            self._masking.append(operation)
+            self._name_masks(operation._inbound_nodes[0].input_tensors)
+            operation.name = kind = keras_name(type(operation).__name__)
+            count = 0
+            while operation.name in self._names:
+                count += 1
+                operation.name = f"{kind}_{count}"
+            self._names.add(operation.name)
 
     def _crossing(self, bridge: Bridge, tensor: Any) -> list[Any]:
         """Return the layers that make a tensor fit; none where it does, or is not to."""
@@ -486,6 +573,16 @@ class _Assembly:
             is_nested = isinstance(layer, Graph)
             self._copies[id(layer)] = self._built(layer) if is_nested else copied(layer)
         return self._copies[id(layer)]
+
+
+def _frozen_as(model: keras.Model, network: keras.Model) -> keras.Model:
+    """Return a network that is not trained where the model is not; its layers stay as they are."""
+    if not model.trainable:
+        layers = [(layer, layer.trainable) for layer in network._flatten_layers(include_self=False)]
+        network.trainable = False
+        for layer, is_trainable in layers:
+            layer.trainable = is_trainable
+    return network
 
 
 def _inner(graph: Graph) -> Iterator[Node]:

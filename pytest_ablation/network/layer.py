@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import keras
 
 from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.network.blueprint import keras_name
+from pytest_ablation.network.blueprint import from_config, keras_name
 
 Layer: TypeAlias = keras.layers.Layer
 LayerOrFunction: TypeAlias = Layer | Callable[[Layer], Layer]
@@ -33,11 +33,13 @@ def configured(layer: Layer, settings: Mapping[str, Any]) -> Layer:
             )
     kept = {k: v for k, v in own.items() if k in settings or not _is_derived(layer, k, own)}
     try:
-        return type(layer).from_config({**kept, **settings})
-    except (TypeError, ValueError) as error:
+        new = from_config(layer, {**kept, **settings})
+        new.get_config()
+    except Exception as error:  # whatever a layer raises of a value that it does not take
         raise AblationError(
             f'{type(layer).__name__} "{layer.name}" refuses it: {first_line(error)}'
         ) from error
+    return new
 
 
 def is_operation(layer: Any) -> bool:
@@ -64,8 +66,8 @@ def has(layer: Layer, settings: Mapping[str, Any]) -> bool:
     if not all(name in own for name in settings):
         return False
     try:
-        return bool(type(layer).from_config({**own, **settings}).get_config() == own)
-    except (TypeError, ValueError):
+        return bool(from_config(layer, {**own, **settings}).get_config() == own)
+    except Exception:  # whatever a layer raises of a value that it does not take
         return False
 
 
@@ -80,7 +82,7 @@ def behind(anchor: Layer, layer: LayerOrFunction, taken: Collection[str]) -> Lay
     The name is the layer's where the user gave one, else the anchor's with the layer's kind.
     """
     new = _made(layer, anchor)
-    kind = keras_name(type(new))
+    kind = keras_name(type(new).__name__)
     own_name = not new.name.startswith(kind)
     name = new.name if own_name and new.name not in taken else f"{anchor.name}_{kind}"
     count = 1
@@ -98,8 +100,8 @@ def copied(layer: Any, name: str = "") -> Any:
     """
     named = {"name": name} if name else {}
     try:
-        return type(layer).from_config({**layer.get_config(), **named})
-    except (TypeError, ValueError, NotImplementedError) as error:
+        return from_config(layer, {**layer.get_config(), **named})
+    except Exception as error:  # whatever a layer of the user's own raises
         raise AblationError(
             f'{type(layer).__name__} "{layer.name}" cannot be copied from its configuration: '
             f"{first_line(error)} Its get_config must give what its __init__ takes."
@@ -122,7 +124,7 @@ def first_line(error: BaseException) -> str:
     lines = [line for line in said.splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
         del lines[0]
-    return lines[0].strip() if lines else type(error).__name__
+    return lines[0].partition(" Make sure custom")[0].strip() if lines else type(error).__name__
 
 
 def _is_derived(layer: Layer, name: str, config: Mapping[str, Any]) -> bool:
@@ -132,8 +134,8 @@ def _is_derived(layer: Layer, name: str, config: Mapping[str, Any]) -> bool:
         return False
     without = {key: value for key, value in config.items() if key != name}
     try:
-        return bool(type(layer).from_config(without).get_config()[name] == config[name])
-    except (TypeError, ValueError, KeyError):
+        return bool(from_config(layer, without).get_config()[name] == config[name])
+    except Exception:  # the layer does not do without it
         return False
 
 
