@@ -130,7 +130,7 @@ def _check_shape(augmentation: Sequence[keras.layers.Layer], x: Any, changed: An
 
 def _names(augmentation: Sequence[keras.layers.Layer]) -> list[str]:
     """Return a name for each layer: its kind, and which of that kind it is."""
-    kinds = [blueprint.keras_name(type(layer)) for layer in augmentation]
+    kinds = [blueprint.keras_name(type(layer).__name__) for layer in augmentation]
     return [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
 
 
