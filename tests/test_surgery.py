@@ -263,6 +263,41 @@ def test_repair_makes_fit_what_does_not(ablation: Ablation, added: list[str]) ->
     assert edited.output_shape == residual().output_shape
 
 
+def test_what_takes_the_place_of_a_shared_layer_is_shared() -> None:
+    """A projection in the place of a layer that is called twice is one, called twice."""
+    given = keras.Input((4,), name="vector")
+    shared = layers.Dense(3, name="shared")
+    other = layers.Dense(4, name="other")(given)
+    x = layers.Add(name="add")([shared(given), shared(other)])
+    model = keras.Model(given, layers.Dense(2, name="out")(x))
+    with pytest.raises(AblationError, match="With repair=True"):
+        remove("shared")(keras.Model(given, x))
+    edited = remove("shared", repair=True)(keras.Model(given, x))
+    assert takes(edited, "add") == ["shared_projection", "shared_projection"]
+    assert remove("shared")(model).count_params() == model.count_params() - 15 + 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "kept", "gone"),
+    [
+        ((6,), "int32", layers.MultiHeadAttention(2, 4, name="attend"), layers.Embedding(9, 8)),
+        ((8, 8, 3), "uint8", layers.Conv2D(4, 3, name="conv"), layers.Rescaling(1 / 255)),
+    ],
+)
+def test_what_cannot_be_computed_is_said_before_training(
+    shape: tuple[int, ...], dtype: str, kept: Any, gone: Any
+) -> None:
+    """Keras builds attention on a matrix and a convolution on bytes; the first step would fail."""
+    given = keras.Input(shape, dtype=dtype)
+    x = gone(given)
+    x = kept(x, x) if len(shape) == 1 else kept(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(2, name="out")(x) if len(shape) > 1 else layers.Reshape((48, 1))(x)
+    model = keras.Model(given, layers.GlobalAveragePooling1D()(x) if len(shape) == 1 else x)
+    with pytest.raises(AblationError, match=r"cannot be computed|cannot take"):
+        remove(type(gone))(model)
+
+
 def test_repair_does_nothing_where_all_fits() -> None:
     """A network that can be built is left as the edit made it."""
     asked, plain = (remove("block1_*", repair=repair)(residual()) for repair in (True, False))
@@ -383,6 +418,7 @@ def test_a_subclassed_model_names_use() -> None:
         (nested, cut(shortcut, into="both"), '"both" comes from no common layer: it has no'),
         (gated, cut(shortcut, into="arms"), 'no one shortcut: the ways of "arm1", "arm3"'),
         (nested, configure("encoder", units=3), "a network within the network has no settings"),
+        (residual, configure("stem", name="other"), 'the name of "stem" is no setting'),
         (nested, remove("image"), r'no layer of that name\. Layers: encoder, encoder/dense1, '),
         (residual, remove(lambda layer: layer.units > 1), 'of "stem", of Conv2D, raised'),
         (attention, replace("attend", layers.Dense(8)), 'Dense "attend" cannot take'),

@@ -481,6 +481,8 @@ class _Assembly:
         self._copies: dict[int, Any] = {}
         self._masking: list[Any] = []
         self._names: set[str] = set()
+        self._shared: dict[tuple[Any, ...], list[Any]] = {}
+        self._is_doubtful = False
         self.unfit: list[Bridge] = []
 
     def network(self, graph: Graph) -> keras.Model:
@@ -496,6 +498,8 @@ class _Assembly:
         if before != after:
             raise _MisfitError(f"the network would give {said_shapes(after)} in place of "
                                f"{said_shapes(before)}.")  # fmt: skip
+        if self._is_doubtful:
+            _follow(model)
         return model
 
     def _built(self, graph: Graph) -> keras.Model:
@@ -521,7 +525,7 @@ class _Assembly:
         """Call a node's layer; return the layers that were called."""
         node = graph.nodes[number]
         if isinstance(node.layer, Bridge):
-            called = self._crossing(node.layer, tensors[node.refs[0]])
+            called = self._crossing(node.layer, tensors[node.refs[0]], id(graph))
             tensors[Ref(number)] = tensors[node.refs[0]]
             for layer in called:
                 tensors[Ref(number)] = layer(tensors[Ref(number)])
@@ -537,8 +541,9 @@ class _Assembly:
             raise
         except Exception as error:
             raise _MisfitError(_refusal(graph, node, layer, tensors, error)) from error
-        for place, tensor in enumerate(keras.tree.flatten(result)):
-            tensors[Ref(number, place)] = tensor
+        results = keras.tree.flatten(result)
+        self._is_doubtful |= len(results) > 1 and any(isinstance(each, list) for each in args)
+        tensors |= {Ref(number, place): tensor for place, tensor in enumerate(results)}
         return [layer]
 
     def _name_masks(self, tensors: Sequence[Any]) -> None:
@@ -557,15 +562,19 @@ class _Assembly:
                 operation.name = f"{kind}_{count}"
             self._names.add(operation.name)
 
-    def _crossing(self, bridge: Bridge, tensor: Any) -> list[Any]:
+    def _crossing(self, bridge: Bridge, tensor: Any, level: int) -> list[Any]:
         """Return the layers that make a tensor fit; none where it does, or is not to."""
+        self._is_doubtful |= "float" not in tensor.dtype
         if bridge.wanted is None or tuple(tensor.shape[1:]) == bridge.wanted[1:]:
             return []
         layers = adapters(tensor.shape, bridge.wanted, bridge.name)
         if bridge in self._fitted:
-            return layers
+            # What takes the place of a layer that is called twice is called twice.
+            shapes = tuple(tensor.shape[1:]), bridge.wanted[1:]
+            return self._shared.setdefault((level, bridge.name, *shapes), layers)
         if layers:
             self.unfit.append(bridge)
+        self._is_doubtful |= len(tensor.shape) != len(bridge.wanted)
         return []
 
     def _copy(self, layer: Any) -> Any:
@@ -573,6 +582,19 @@ class _Assembly:
             is_nested = isinstance(layer, Graph)
             self._copies[id(layer)] = self._built(layer) if is_nested else copied(layer)
         return self._copies[id(layer)]
+
+
+def _follow(model: keras.Model) -> None:
+    """Have the network computed on tensors without values.
+
+    Not all layers refuse what they cannot take when they are called to build a network: attention
+    takes a tensor of another rank, a convolution whole numbers. It takes as long as building, and
+    is done only where an edit may have brought a layer to it.
+    """
+    try:
+        keras.Operation.compute_output_spec(model, model._inputs_struct)
+    except Exception as error:  # whatever a layer raises of what it cannot take
+        raise _MisfitError(f"the network cannot be computed: {first_line(error)}.") from error
 
 
 def _frozen_as(model: keras.Model, network: keras.Model) -> keras.Model:

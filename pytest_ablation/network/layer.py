@@ -25,6 +25,11 @@ def configured(layer: Layer, settings: Mapping[str, Any]) -> Layer:
         AblationError: A setting that the layer does not have, or a value that it refuses.
     """
     own = config(layer)
+    if "name" in settings:
+        raise AblationError(
+            f'the name of "{layer.name}" is no setting: it decides what random numbers the layer '
+            "starts from, and nothing else."
+        )
     for name in settings:
         if name not in own:
             raise AblationError(
