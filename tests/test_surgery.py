@@ -490,3 +490,16 @@ def test_an_edit_gives_the_same_network_on_every_backend() -> None:
     networks = edited_everywhere()
     assert json.loads(told.stdout.splitlines()[-1]) == networks
     assert len(set(networks)) == len(networks)
+
+
+def test_a_layer_that_gives_fewer_tensors_is_said() -> None:
+    """A setting that takes away an output that others take is refused in one line."""
+
+    def network() -> keras.Model:
+        given = keras.Input((5, 3))
+        _, hidden, cell = layers.LSTM(4, return_state=True, name="lstm")(given)
+        state = layers.Concatenate(name="state")([hidden, cell])
+        return keras.Model(given, layers.Dense(2, name="out")(state))
+
+    with pytest.raises(AblationError, match='"lstm" now gives fewer tensors than are taken'):
+        configure("lstm", return_state=False)(network())

@@ -135,7 +135,8 @@ def _layers(network: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, d
 
 
 def _is_network(layer: Mapping[str, Any]) -> bool:
-    return isinstance(layer["config"].get("layers"), list)
+    # Layers of a user's own may have a setting called "layers" too.
+    return "input_layers" in layer["config"] or layer["class_name"] == "Sequential"
 
 
 def _params(model: keras.Model, path: str = "") -> dict[str, int]:

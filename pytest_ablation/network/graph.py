@@ -482,13 +482,14 @@ class _Assembly:
         self._masking: list[Any] = []
         self._names: set[str] = set()
         self._shared: dict[tuple[Any, ...], list[Any]] = {}
-        self._is_doubtful = False
+        self._is_doubtful = self._is_another_shape = self._is_composed = False
         self.unfit: list[Bridge] = []
 
     def network(self, graph: Graph) -> keras.Model:
         """Return the network, if it gives what the model gave that the graph was read from."""
         self._names = {site.name for site in sites(graph)}
-        if not graph.shapes:  # a Sequential model that is built by its first batch
+        if all(graph.nodes[ref.node].layer is None for ref in refs_in(graph.inputs)):
+            # A Sequential model that is built by its first batch.
             copies = [self._copy(node.layer) for node in _inner(graph) if not _is_bridge(node)]
             if not copies:
                 raise AblationError("no layer would be left.")
@@ -498,7 +499,7 @@ class _Assembly:
         if before != after:
             raise _MisfitError(f"the network would give {said_shapes(after)} in place of "
                                f"{said_shapes(before)}.")  # fmt: skip
-        if self._is_doubtful:
+        if self._is_doubtful or (self._is_another_shape and self._is_composed):
             _follow(model)
         return model
 
@@ -518,20 +519,22 @@ class _Assembly:
         if graph.is_chain:
             return _frozen_as(graph.model, keras.Sequential(chain, name=graph.name))
         kind = keras.Model if isinstance(graph.model, keras.Sequential) else type(graph.model)
-        ends = (mapped(tensors.__getitem__, each) for each in (graph.inputs, graph.outputs))
+        ends = (_given(graph, tensors, each) for each in (graph.inputs, graph.outputs))
         return _frozen_as(graph.model, kind(*ends, name=graph.name))
 
     def _call(self, graph: Graph, number: int, tensors: dict[Ref, Any]) -> list[Any]:
         """Call a node's layer; return the layers that were called."""
         node = graph.nodes[number]
         if isinstance(node.layer, Bridge):
-            called = self._crossing(node.layer, tensors[node.refs[0]], id(graph))
-            tensors[Ref(number)] = tensors[node.refs[0]]
+            tensors[Ref(number)] = _given(graph, tensors, node.refs[0])
+            called = self._crossing(node.layer, tensors[Ref(number)], id(graph))
             for layer in called:
                 tensors[Ref(number)] = layer(tensors[Ref(number)])
             return called
         layer = self._copy(node.layer)
-        args, kwargs = (mapped(tensors.__getitem__, each) for each in (node.args, node.kwargs))
+        is_layer = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.Model)
+        self._is_composed |= is_layer and bool(layer._layers)
+        args, kwargs = (_given(graph, tensors, each) for each in (node.args, dict(node.kwargs)))
         try:
             given = masks.given(layer, args, kwargs)
             self._name_masks(masks.tensors(given))
@@ -574,6 +577,7 @@ class _Assembly:
             return self._shared.setdefault((level, bridge.name, *shapes), layers)
         if layers:
             self.unfit.append(bridge)
+        self._is_another_shape = True
         self._is_doubtful |= len(tensor.shape) != len(bridge.wanted)
         return []
 
@@ -584,12 +588,28 @@ class _Assembly:
         return self._copies[id(layer)]
 
 
+def _given(graph: Graph, tensors: Mapping[Ref, Any], structure: Any) -> Any:
+    """Return a structure with the tensors in it, each of which must have been given by a layer."""
+
+    def tensor(ref: Ref) -> Any:
+        if ref not in tensors:
+            layer = graph.nodes[ref.node].layer
+            raise _MisfitError(
+                f'"{layer.name}" now gives fewer tensors than are taken from it, which are at '
+                f"least {ref.place + 1}."
+            )
+        return tensors[ref]
+
+    return mapped(tensor, structure)
+
+
 def _follow(model: keras.Model) -> None:
     """Have the network computed on tensors without values.
 
     Not all layers refuse what they cannot take when they are called to build a network: attention
-    takes a tensor of another rank, a convolution whole numbers. It takes as long as building, and
-    is done only where an edit may have brought a layer to it.
+    takes a tensor of another rank, a convolution whole numbers, a wrapper what the layer in it
+    does not. It takes as long as building, and is done only where an edit may have brought a layer
+    to it.
     """
     try:
         keras.Operation.compute_output_spec(model, model._inputs_struct)
