@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 import time
@@ -19,7 +20,15 @@ from pytest_ablation.ablation import Ablation
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
-from pytest_ablation.execution.worker import Lesioning, Probing, Result, Task, Timing, Training
+from pytest_ablation.execution.worker import (
+    Lesioning,
+    Probing,
+    Result,
+    Task,
+    Timing,
+    Together,
+    Training,
+)
 from pytest_ablation.experiment import KERAS_TRAINER, Experiment, Lesion, Trial, canonical_json
 from pytest_ablation.profile import Profile
 from pytest_ablation.run import Duet, Run
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_ablation.reference import Reference
 
 DUET_SECONDS = 10.0
+LOG = logging.getLogger("pytest_ablation")
 
 
 class Executor(Protocol):
@@ -87,6 +97,7 @@ class Study:
     _ablations: dict[tuple[int, str], Ablation] = field(default_factory=dict)
     _waiting: dict[tuple[int, int], dict[str, Arm]] = field(default_factory=dict)
     _lesionings: dict[str, Lesioning] = field(default_factory=dict)
+    _together: dict[str, Together] = field(default_factory=dict)
     _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
     _data: dict[str, Dataset] = field(default_factory=dict)
@@ -175,11 +186,15 @@ class Study:
             result = self.executor.result(self._lesioning(arm, seed))
             self._runs |= result.value
         if not self.is_kept(key):
-            result = self.executor.result(self._training(arm, seed))
-            self._queued.discard(key)
-            if result.trained or not self.is_kept(key):
-                self._runs[key] = result.value
-                self.trained += [key] if result.trained else []
+            task = self._together.get(key) or self._training(arm, seed)
+            result = self.executor.result(task)
+            results = result.value if isinstance(task, Together) else {key: result}
+            for each, found in results.items():
+                self._queued.discard(each)
+                self._together.pop(each, None)
+                if found.trained or not self.is_kept(each):
+                    self._runs[each] = found.value
+                    self.trained += [each] if found.trained else []
         return self._runs[key]
 
     def queue(self, *arms: Arm, seeds: int) -> None:
@@ -192,8 +207,23 @@ class Study:
                     arm = arm.source
                     key = arm.trial(seed).fingerprint
                 if key not in self._queued and not self.is_kept(key):
-                    self._queued.add(key)
-                    self.executor.queue(self._training(arm, seed))
+                    if arm.fused and arm.on_gpu:
+                        self._queue_together(arm, range(seed, seeds))
+                    else:
+                        self._queued.add(key)
+                        self.executor.queue(self._training(arm, seed))
+
+    def _queue_together(self, arm: Arm, seeds: range) -> None:
+        """Have those of an arm's seeds trained at once that nobody has trained or queued."""
+        keys = {seed: arm.trial(seed).fingerprint for seed in seeds}
+        left = [seed for seed, key in keys.items() if key not in self._queued]
+        left = [seed for seed in left if not self.is_kept(keys[seed])]
+        said = f"seeds {left[0]} to {left[-1]}" if len(left) > 1 else f"seed {left[0]}"
+        trainings = tuple(self._training(arm, seed) for seed in left)
+        task = Together(trainings=trainings, name=f"{arm.description}, {said}")
+        self._queued |= {each.key for each in trainings}
+        self._together |= dict.fromkeys((each.key for each in trainings), task)
+        self.executor.queue(task)
 
     @property
     def name(self) -> str:
@@ -257,6 +287,7 @@ class Study:
             modules=self._modules(arm),
             function=arm.made.function if arm.made and self.executor.scratch is None else None,
             keeps_weights=arm.keeps_weights,
+            fused=arm.fused,
         )
 
     def _lesioning(self, arm: Arm, seed: int) -> Lesioning:
@@ -486,6 +517,25 @@ class Arm:
             sources=blueprint.sources(self.model) | recipes.sources(recipe),
             versions={"backend": backend, "keras": keras.__version__, backend: version(backend)},
         )
+
+    @cached_property
+    def fused(self) -> bool:
+        """Whether whole epochs are trained on the device, as JAX can."""
+        if self._plain.versions.get("backend") != "jax" or self.made is not None:
+            return False
+        from pytest_ablation.training import fused
+
+        reason = fused.why_not(self._plain, self.experiment.data, gpu=self.on_gpu)
+        if reason is not None:
+            LOG.info("%s: trained step by step: %s", self.description, reason)
+        return reason is None
+
+    @cached_property
+    def on_gpu(self) -> bool:
+        """Whether there is a GPU to train on."""
+        from pytest_ablation.training.device import sees_gpu
+
+        return sees_gpu(self.experiment.trainer)
 
     @property
     def backend(self) -> str:

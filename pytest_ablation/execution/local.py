@@ -21,7 +21,7 @@ from pathlib import Path
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Slot, failed, with_last_lines
-from pytest_ablation.execution.worker import Probing, Result, Task, Training
+from pytest_ablation.execution.worker import Probing, Result, Task, Together, Training
 from pytest_ablation.run import Progress
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
@@ -225,17 +225,20 @@ class Workers:
                 if run is not None:
                     self._end(key, Result(value=run, trained=False))
                     continue
-                with self.store.lock(key, wait=False) as held:
-                    pass
-                if not held:
-                    continue
-            self._start(task)
+            if all(map(self._is_free, getattr(task, "locks", ()))):
+                self._start(task)
+
+    def _is_free(self, trial: str) -> bool:
+        with self.store.lock(trial, wait=False) as held:
+            return held
 
     def _start(self, task: Task) -> None:
         slot = self._free.pop(0)
         del self._queued[task.key]
         self._running[task.key] = task
         limit = self.timeout if isinstance(task, Training) else None
+        if isinstance(task, Together) and self.timeout is not None:
+            limit = self.timeout * len(task.trainings)
         future = slot.start(task, limit)
         future.add_done_callback(partial(self._finished, slot, task, time.monotonic()))
 

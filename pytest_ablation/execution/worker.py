@@ -8,6 +8,7 @@ be done with, None for all that there are, and says whether Keras is what does i
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 import importlib.util
 import multiprocessing
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -63,6 +64,7 @@ class Training:
         modules: Files of the user's own modules that it needs, by name.
         function: The user's own trainer, where it is called in the process that knows it.
         keeps_weights: Whether the trained weights are kept, for lesions.
+        fused: Whether whole epochs are trained on the device.
     """
 
     threads: ClassVar[int | None] = None
@@ -76,6 +78,7 @@ class Training:
     modules: Mapping[str, str] = field(default_factory=dict)
     function: Callable[..., Any] | None = None
     keeps_weights: bool = False
+    fused: bool = False
 
     @property
     def is_by_keras(self) -> bool:
@@ -87,8 +90,16 @@ class Training:
         """The trial's fingerprint."""
         return self.trial.fingerprint
 
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """The trials that no other process may be at meanwhile."""
+        return (self.key,)
+
     def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
         """Do it; None where another process is at it and this one is not to wait."""
+        if self.fused:
+            done = Together(trainings=(self,), name=self.name)(wait=wait, tell=tell)
+            return done and done.value[self.key]
         with self.store.lock(self.key, wait=wait) as held:
             if not held:
                 return None
@@ -116,6 +127,77 @@ class Training:
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Train an arm's seeds at once, on JAX, those that are not in the store.
+
+    Attributes:
+        trainings: One a seed.
+        name: What to call it.
+    """
+
+    threads: ClassVar[int | None] = None
+    is_by_keras: ClassVar[bool] = True
+
+    trainings: tuple[Training, ...]
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Of all the trials' fingerprints; of one trial its own."""
+        if len(self.locks) == 1:
+            return self.locks[0]
+        return hashlib.sha256("/".join(self.locks).encode()).hexdigest()
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """The trials that no other process may be at meanwhile."""
+        return tuple(sorted(each.key for each in self.trainings))
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; gives a result a fingerprint. None where another process is at one of them."""
+        first = self.trainings[0]
+        store = first.store
+        with ExitStack() as held:
+            if not all(held.enter_context(store.lock(key, wait=wait)) for key in self.locks):
+                return None
+            runs = {each.key: store.load(each.key, each.newer_than) for each in self.trainings}
+            left = [each for each in self.trainings if runs[each.key] is None]
+            if left:
+                runs |= self._trained(left, tell)
+        new = {each.key for each in left}
+        results = {key: Result(value=run, trained=key in new) for key, run in runs.items()}
+        return Result(value=results, trained=bool(left))
+
+    def _trained(self, left: list[Training], tell: Tell | None) -> dict[str, Run]:
+        from pytest_ablation.training import fused
+
+        store = left[0].store
+        _provide(left[0].modules)
+        told = tell or (lambda progress: store.tell(self.key, self.name, progress))
+        checkpoint = store.checkpoint(left[0].key)
+        watchers = [
+            Watcher(told, checkpoint, store.weights(each.key) if each.keeps_weights else None)
+            for each in left
+        ]
+        trials, data = [each.trial for each in left], left[0].data()
+        fused.keep_compilations(store.folder)
+        try:
+            name = f"{left[0].trial.recipe}/{len(left)}"
+            way = store.recall("seeds", name)
+            if len(left) > 1 and way is None:
+                way = fused.faster_way(trials, data)
+                store.remember("seeds", name, way)
+            runs = fused.train(trials, data, watchers, way=way or "map")
+        finally:
+            store.tell(self.key, self.name, None)
+        for each, run in zip(left, runs, strict=True):
+            store.save(each.trial, run, each.name, each.session)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return {run.fingerprint: run for run in runs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +289,11 @@ class Lesioning:
     name: str
 
     @property
+    def locks(self) -> tuple[str, ...]:
+        """The trial that no other process may be at meanwhile."""
+        return (self.source.key,)
+
+    @property
     def key(self) -> str:
         """The fingerprints of the network's trial and of the first lesion's."""
         return f"{self.source.key}/{self.trials[0].fingerprint}"
@@ -237,7 +324,7 @@ class Lesioning:
         return Result(value={run.fingerprint: run for run in runs}, trained=True)
 
 
-Task = Training | Timing | Probing | Lesioning
+Task = Training | Together | Timing | Probing | Lesioning
 
 
 # --------------------------------------------------------------------------- a worker's process

@@ -63,11 +63,10 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     )
     kept_in = getattr(progress, "checkpoint", None) if not recipe.callbacks else None
     keeper = _Keeper(kept_in, trial.fingerprint, model)
-    state = keeper.resumed() or _State()
+    state = keeper.resumed() or State()
     before = state.wall
     stream = batches(data, recipe.batch_size, trial.seed, skip=state.steps)
-    chosen = stratified(data.y_test, CURVE_EXAMPLES)
-    curve = arrays.taken(data.x_test, chosen), arrays.taken(data.y_test, chosen)
+    curve = curve_examples(data)
 
     model.stop_training = False
     tell("on_train_begin")
@@ -89,11 +88,29 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         tell("on_epoch_end", state.epoch - 1, dict(logs))
         state.wall = before + time.perf_counter() - started
         keeper.keep_at_an_epoch(state)
-        progress(_progress(state, recipe.epochs, logs))
+        progress(progress_of(state, recipe.epochs, logs))
     tell("on_train_end")
-    if weights := getattr(progress, "weights", None):
-        checkpoint.save(weights, trial.fingerprint, {}, _values(model.weights))
+    state.wall = before + time.perf_counter() - started
+    return finished(trial, model, data, state, getattr(progress, "weights", None))
 
+
+def finished(
+    trial: Trial, model: keras.Model, data: Dataset, state: State, weights: Path | None
+) -> Run:
+    """Evaluate a trained network and return its run.
+
+    Args:
+        trial: What was trained.
+        model: With the trained weights, compiled.
+        data: The trial's.
+        state: Where the training ended; its `wall` is that of the training alone.
+        weights: A file for the trained weights; None where nobody asks for them.
+    """
+    started = time.perf_counter()
+    recipe = recipes.deserialized(trial.recipe)
+    loss = smoothing.plain(recipe.loss) if recipe.label_smoothing else None
+    if weights:
+        checkpoint.save(weights, trial.fingerprint, {}, values(model.weights))
     metrics, correct = evaluated(model, data.x_test, data.y_test, loss)
     seen = stratified(data.y_train, arrays.count(data.y_test))
     train_metrics, _ = evaluated(
@@ -103,9 +120,9 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         fingerprint=trial.fingerprint,
         seed=trial.seed,
         metrics=metrics | {f"train_{name}": value for name, value in train_metrics.items()},
-        curves={name: tuple(values) for name, values in state.curves.items()},
+        curves={name: tuple(each) for name, each in state.curves.items()},
         seconds_per_step=float(np.median(state.durations[WARM_UP_STEPS:] or state.durations)),
-        wall=before + time.perf_counter() - started,
+        wall=state.wall + time.perf_counter() - started,
         params=model.count_params(),
         steps=state.steps,
         diverged=state.diverged,
@@ -115,7 +132,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
 
 
 @dataclass
-class _State:
+class State:
     """Where a training is, besides its variables.
 
     Attributes:
@@ -160,32 +177,31 @@ class _Keeper:
         self._path, self._fingerprint, self._model = path, fingerprint, model
         self._last, self._cost = time.perf_counter(), 0.0
 
-    def resumed(self) -> _State | None:
+    def resumed(self) -> State | None:
         """Give the model the variables last kept, and return where the training was."""
         kept = checkpoint.load(self._path, self._fingerprint) if self._path else None
         if kept is None:
             return None
-        state, values = kept
-        for variable, value in zip(self._variables(), values, strict=True):
+        state, kept_values = kept
+        for variable, value in zip(self._variables(), kept_values, strict=True):
             variable.assign(value)
-        return _State(**state)
+        return State(**state)
 
-    def keep_at_a_step(self, state: _State) -> None:
+    def keep_at_a_step(self, state: State) -> None:
         """Keep the state where the last time is half a minute ago."""
         if time.perf_counter() - self._last >= CHECKPOINT_SECONDS:
             self._keep(state)
 
-    def keep_at_an_epoch(self, state: _State) -> None:
+    def keep_at_an_epoch(self, state: State) -> None:
         """Keep the state, unless epochs are so short that this would slow the training down."""
         if self._cost <= CHECKPOINT_SHARE * state.wall:
             self._keep(state)
 
-    def _keep(self, state: _State) -> None:
+    def _keep(self, state: State) -> None:
         if self._path is None:
             return
         started = time.perf_counter()
-        arrays = _values(self._variables())
-        checkpoint.save(self._path, self._fingerprint, asdict(state), arrays)
+        checkpoint.save(self._path, self._fingerprint, asdict(state), values(self._variables()))
         self._last = time.perf_counter()
         self._cost += self._last - started
 
@@ -197,7 +213,8 @@ class _Keeper:
         return [*self._model.variables, *optimizer.variables]
 
 
-def _values(variables: Sequence[Any]) -> list[NDArray[Any]]:
+def values(variables: Sequence[Any]) -> list[NDArray[Any]]:
+    """Return what Keras variables hold, as arrays."""
     with warnings.catch_warnings():
         # Keras 3.15 on TensorFlow asks NumPy 2 for a copy in the old way.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -239,17 +256,28 @@ def batches(
         seed: What the order derives from.
         skip: Batches to leave out at the start.
     """
-    n = arrays.count(data.x_train)
-    passes, begun = divmod(skip * batch_size, n)
-    order = np.empty(0, dtype=np.int64)
-    while True:
-        while len(order) < batch_size:
-            shuffled = np.random.default_rng([seed, passes]).permutation(n)
-            order = np.concatenate([order, shuffled[begun:]])
-            passes, begun = passes + 1, 0
-        chosen, order = order[:batch_size], order[batch_size:]
+    for chosen in order(arrays.count(data.x_train), batch_size, seed, skip=skip):
         x, y = arrays.taken(data.x_train, chosen), arrays.taken(data.y_train, chosen)
         yield as_input(x), as_label(y)
+
+
+def order(n: int, batch_size: int, seed: int, *, skip: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Yield which of `n` examples each batch has, as `batches` does."""
+    passes, begun = divmod(skip * batch_size, n)
+    left = np.empty(0, dtype=np.int64)
+    while True:
+        while len(left) < batch_size:
+            shuffled = np.random.default_rng([seed, passes]).permutation(n)
+            left = np.concatenate([left, shuffled[begun:]])
+            passes, begun = passes + 1, 0
+        chosen, left = left[:batch_size], left[batch_size:]
+        yield chosen
+
+
+def curve_examples(data: Dataset) -> tuple[Any, Any]:
+    """Return the test examples and labels that each epoch is measured on."""
+    chosen = stratified(data.y_test, CURVE_EXAMPLES)
+    return arrays.taken(data.x_test, chosen), arrays.taken(data.y_test, chosen)
 
 
 def as_input(x: Arrays) -> Any:
@@ -264,7 +292,7 @@ def as_label(y: Arrays) -> Any:
     return arrays.mapped(lambda a: a.astype(np.int32) if a.dtype.kind in "ui" else np.asarray(a), y)
 
 
-def _step(model: keras.Model, augment: Augment, x: Arrays, y: Arrays, state: _State) -> None:
+def _step(model: keras.Model, augment: Augment, x: Arrays, y: Arrays, state: State) -> None:
     """Take one training step; augmenting its examples is part of it, and of its time.
 
     Step by step and not by `fit`, whose pipeline on TensorFlow sits idle for 5 to 60 seconds before
@@ -277,7 +305,8 @@ def _step(model: keras.Model, augment: Augment, x: Arrays, y: Arrays, state: _St
     state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}
 
 
-def _progress(state: _State, epochs: int, logs: Mapping[str, float]) -> Progress:
+def progress_of(state: State, epochs: int, logs: Mapping[str, float]) -> Progress:
+    """Return where a training is, to tell of it at the end of an epoch."""
     return Progress(
         epoch=state.epoch,
         epochs=epochs,

@@ -1,0 +1,347 @@
+"""The Keras trainer on JAX with whole epochs on the device, and several seeds of an arm at once.
+
+`fit` asks the device for each step; here it gets the data set once, and then a hundred steps at a
+time as one `lax.scan` over the batches' positions. A step is Keras's own, `Model.train_step`, from
+the same weights, random state and order of images, so the numbers are those of `fit`, up to the
+rounding of sums that the compiler orders otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from pytest_ablation import arrays
+from pytest_ablation.arrays import Arrays
+from pytest_ablation.dataset import Dataset
+from pytest_ablation.experiment import Trial
+from pytest_ablation.run import Run, Watcher
+from pytest_ablation.training import checkpoint, fit, smoothing
+from pytest_ablation.training import recipe as recipes
+from pytest_ablation.training.device import sees_gpu
+from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
+
+STEPS_AT_A_TIME = 100
+DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
+
+Way: TypeAlias = Literal["vmap", "map"]
+
+
+def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
+    """Return why a trial is not trained here, or None if it is.
+
+    Args:
+        trial: Which.
+        data: Its data.
+        gpu: Whether it is trained on a GPU.
+    """
+    recipe = json.loads(trial.recipe)
+    for name in ("callbacks", "augmentation"):
+        if recipe.get(name):
+            return f"its recipe has {name}, which act between steps"
+    if any(array.dtype.kind not in "uifb" for array in arrays.each(data.x_train)):
+        return "its examples are no numbers"
+    if not gpu and (trial.sources or "Conv" in trial.model):
+        # 2.1 s against 0.35 s a step of the CIFAR-10 network, and 1.2 ms against 2.6 ms of a dense
+        # one, on two cores: in a loop XLA's convolution is another, and slow.
+        return "on a CPU convolutions, and layers that may have some, are faster step by step"
+    return None
+
+
+def train(
+    trials: Sequence[Trial], data: Dataset, watchers: Sequence[Watcher], *, way: Way = "map"
+) -> list[Run]:
+    """Train trials that differ in their seeds alone.
+
+    Args:
+        trials: What to train.
+        data: Their data, at the profile's size.
+        watchers: One a trial. In the first's checkpoint the unfinished state of all is kept.
+        way: How the seeds share the device, as `faster_way` finds it.
+
+    Returns:
+        A run a trial, in their order; each has its share of the seconds.
+    """
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
+    if sum(array.nbytes for array in arrays.each((data.x_train, data.y_train))) > (
+        DATA_SHARE * memory
+    ):
+        return [fit.train(trial, data, each) for trial, each in zip(trials, watchers, strict=True)]
+    if trials[0].sources and len(trials) > 1:
+        # A layer of the user's own may have its seed written into the step, which all would share.
+        pairs = zip(trials, watchers, strict=True)
+        return [run for trial, each in pairs for run in train([trial], data, [each])]
+    return _Training(trials, data, watchers, way).runs()
+
+
+def faster_way(trials: Sequence[Trial], data: Dataset) -> Way:
+    """Return how the seeds of these trials had better share the device, from some steps of each.
+
+    "vmap" makes one kernel of those of all seeds, "map" takes them in turn in one program. The
+    convolutions of several networks are one grouped convolution, which can be slower than each.
+    """
+    watchers = [Watcher(lambda progress: None) for _ in trials]
+    ways: tuple[Way, Way] = ("vmap", "map")
+    return min(ways, key=lambda way: _Training(trials, data, watchers, way).seconds_of_steps())
+
+
+def keep_compilations(folder: Path) -> None:
+    """Have JAX keep on disk what it compiled for a GPU, which takes longer than some trainings."""
+    if sees_gpu():
+        jax.config.update(  # type: ignore[no-untyped-call] # JAX says no types here
+            "jax_compilation_cache_dir", str(folder / "compiled")
+        )
+
+
+@dataclass(eq=False)
+class _Training:
+    """One training of several seeds."""
+
+    trials: Sequence[Trial]
+    data: Dataset
+    watchers: Sequence[Watcher]
+    way: Way
+
+    def __post_init__(self) -> None:
+        self.started = self.last_kept = time.perf_counter()
+        self.recipe = recipes.deserialized(self.trials[0].recipe)
+        models = [fit.compiled(trial) for trial in self.trials]
+        self.model = models[0]
+        _build(self.model, self.data)
+        self.metrics = [variable.value for variable in self.model.metrics_variables]
+        for model in models:
+            model.optimizer.build(model.trainable_variables)
+        self.variables = tuple(
+            [_stacked(of) for of in zip(*(each(model) for model in models), strict=True)]
+            for each in (_trainable, _non_trainable, _optimizer)
+        )
+        self.states = [State() for _ in self.trials]
+        self.before = 0.0
+        self._resume()
+
+    def runs(self) -> list[Run]:
+        """Train to the end and return the runs."""
+        recipe = self.recipe
+        assert recipe.steps_per_epoch is not None
+        curve = jax.device_put(_stored(*fit.curve_examples(self.data)))
+        while unfinished := [each for each in self.states if self._is_unfinished(each)]:
+            done = unfinished[0].steps_of_epoch
+            count = min(STEPS_AT_A_TIME, recipe.steps_per_epoch - done)
+            self._steps(count)
+            if done + count == recipe.steps_per_epoch or not any(
+                map(self._is_unfinished, self.states)
+            ):
+                self._end_epoch(curve)
+            self._keep()
+        wall = self._wall
+        return [self._run(i, wall) for i in range(len(self.trials))]
+
+    def seconds_of_steps(self) -> float:
+        """Return how long some steps take, once compiled."""
+        assert self.recipe.steps_per_epoch is not None
+        count = min(STEPS_AT_A_TIME, self.recipe.steps_per_epoch)
+        self._steps(count)
+        started = time.perf_counter()
+        self._steps(count)
+        return time.perf_counter() - started
+
+    # ---------------------------------------------------------------------------- on the device
+
+    def _steps(self, count: int) -> None:
+        """Take some steps of all seeds, and note what they gave."""
+        started = time.perf_counter()
+        chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
+        alive = np.array([state.diverged is None for state in self.states])
+        self.variables, logs = self._many_steps(
+            self.variables, alive, chosen, self.metrics, self._examples
+        )
+        logs = jax.device_get(logs)
+        seconds = (time.perf_counter() - started) / (count * len(self.trials))
+        for i, state in enumerate(self.states):
+            for step in range(count if state.diverged is None else 0):
+                state.durations.append(seconds)
+                state.steps_of_epoch += 1
+                for name, values in logs.items():
+                    state.sums[name] = state.sums.get(name, 0.0) + float(values[i, step])
+                if not math.isfinite(state.sums["loss"]):
+                    state.diverged = state.epoch + 1
+                    break
+
+    @cached_property
+    def _many_steps(self) -> Callable[..., Any]:
+        """Steps as a function of variables, whether the loss is finite, positions and data."""
+        model = self.model
+
+        def step(carry: Any, chosen: Any, metrics: Any, examples: Any) -> Any:
+            variables, alive = carry
+            x, y = jax.tree.map(lambda array: array[chosen], examples)
+            logs, (*new, _) = model.train_step((*variables, metrics), (_as_input(x), y))
+            # After a step whose loss is not finite a training ends as it stands.
+            kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
+            return (kept, alive & jnp.isfinite(logs["loss"])), logs
+
+        def steps(variables: Any, alive: Any, chosen: Any, metrics: Any, examples: Any) -> Any:
+            one = partial(step, metrics=metrics, examples=examples)
+            (variables, _), logs = jax.lax.scan(one, (variables, alive), chosen)
+            return variables, logs
+
+        def of_all(variables: Any, alive: Any, chosen: Any, metrics: Any, examples: Any) -> Any:
+            def of_one(seed: tuple[Any, Any, Any]) -> Any:
+                return steps(*seed, metrics, examples)
+
+            over_seeds = jax.vmap(of_one) if self.way == "vmap" else partial(jax.lax.map, of_one)
+            return over_seeds((variables, alive, chosen))
+
+        return jax.jit(of_all, donate_argnums=0)
+
+    @cached_property
+    def _examples(self) -> Any:
+        return jax.device_put(_stored(self.data.x_train, self.data.y_train))
+
+    @cached_property
+    def _orders(self) -> list[Iterator[Any]]:
+        n, size = arrays.count(self.data.x_train), self.recipe.batch_size
+        begun = max(state.steps for state in self.states)
+        return [fit.order(n, size, trial.seed, skip=begun) for trial in self.trials]
+
+    @cached_property
+    def _measured(self) -> Callable[..., Any]:
+        """Loss and metrics in inference mode as a function of variables, examples and labels."""
+        model = self.model
+        smoothed = self.recipe.label_smoothing
+        plain = smoothing.plain(self.recipe.loss) if smoothed else None
+
+        def measured(variables: Any, metrics: Any, examples: Any) -> Any:
+            trainable, non_trainable, _ = variables
+            x, y = _as_input(examples[0]), examples[1]
+            logs, _ = model.test_step((trainable, non_trainable, metrics), (x, y))
+            if plain is not None:
+                answers, _, losses = model.stateless_call(
+                    trainable, non_trainable, x, training=False, return_losses=True
+                )
+                logs["loss"] = plain(y, answers) + sum(losses)
+            return logs
+
+        return jax.jit(jax.vmap(measured, in_axes=(0, None, None)))
+
+    # ---------------------------------------------------------------------------- between steps
+
+    def _is_unfinished(self, state: State) -> bool:
+        return state.diverged is None and state.epoch < self.recipe.epochs
+
+    def _end_epoch(self, curve: Any) -> None:
+        measured = jax.device_get(self._measured(self.variables, self.metrics, curve))
+        wall = self._wall
+        for i, (state, watcher) in enumerate(zip(self.states, self.watchers, strict=True)):
+            if not state.steps_of_epoch:
+                continue  # it diverged in an epoch before
+            logs = state.logs
+            logs |= {f"val_{name}": float(values[i]) for name, values in measured.items()}
+            state.end_epoch(logs)
+            state.wall = wall
+            watcher(fit.progress_of(state, self.recipe.epochs, logs))
+
+    def _run(self, i: int, wall: float) -> Run:
+        for variable, value in zip(self._all_variables, self._values(i), strict=True):
+            variable.assign(value)
+        state = self.states[i]
+        state.wall = wall
+        return fit.finished(self.trials[i], self.model, self.data, state, self.watchers[i].weights)
+
+    @property
+    def _wall(self) -> float:
+        """Seconds so far, of each seed its share."""
+        return self.before + (time.perf_counter() - self.started) / len(self.trials)
+
+    @property
+    def _all_variables(self) -> list[Any]:
+        return [*_trainable(self.model), *_non_trainable(self.model), *_optimizer(self.model)]
+
+    def _values(self, i: int) -> list[Any]:
+        return [np.asarray(values[i]) for part in self.variables for values in part]
+
+    # ------------------------------------------------------------------------- unfinished state
+
+    @property
+    def _name(self) -> str:
+        """Tells these trials together from each by itself."""
+        names = "/".join(trial.fingerprint for trial in self.trials)
+        return hashlib.sha256(f"together: {names}".encode()).hexdigest()
+
+    def _keep(self) -> None:
+        path = self.watchers[0].checkpoint
+        if path is None or time.perf_counter() - self.last_kept < CHECKPOINT_SECONDS:
+            return
+        for state in self.states:
+            state.wall = self._wall
+        values = [np.asarray(values) for part in self.variables for values in part]
+        states = [asdict(state) for state in self.states]
+        checkpoint.save(path, self._name, {"states": states}, values)
+        self.last_kept = time.perf_counter()
+
+    def _resume(self) -> None:
+        path = self.watchers[0].checkpoint
+        kept = checkpoint.load(path, self._name) if path else None
+        if kept is None:
+            return
+        told, values = kept
+        self.states = [State(**each) for each in told["states"]]
+        self.before = max(state.wall for state in self.states)
+        left = iter(values)
+        self.variables = tuple([jnp.asarray(next(left)) for _ in part] for part in self.variables)
+
+
+def _build(model: Any, data: Dataset) -> None:
+    """Have a model make the variables of its losses and metrics, from answers that are zeros."""
+    x, y = (arrays.taken(part, slice(0, 1)) for part in (data.x_test, data.y_test))
+    given = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), fit.as_input(x))
+    answers = keras.tree.map_structure(
+        lambda each: keras.ops.zeros(each.shape, each.dtype), model.compute_output_spec(given)
+    )
+    labels = keras.tree.map_structure(keras.ops.convert_to_tensor, fit.as_label(y))
+    model.compute_loss(None, labels, answers, training=False)
+    model.compute_metrics(None, labels, answers)
+    model.reset_metrics()
+
+
+def _trainable(model: Any) -> list[Any]:
+    return list(model.trainable_variables)
+
+
+def _non_trainable(model: Any) -> list[Any]:
+    return list(model.non_trainable_variables)
+
+
+def _optimizer(model: Any) -> list[Any]:
+    return list(model.optimizer.variables)
+
+
+def _stacked(variables: Sequence[Any]) -> Any:
+    return jnp.stack([variable.value for variable in variables])
+
+
+def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
+    """Return examples and labels as they lie on the device: images of bytes stay bytes."""
+    return arrays.mapped(np.ascontiguousarray, x), fit.as_label(y)
+
+
+def _as_input(x: Any) -> Any:
+    """Return examples as the network takes them, equal to what `fit.as_input` gives to the bit.
+
+    By a table, since XLA divides by a constant as it multiplies by its inverse.
+    """
+    table = jnp.asarray(np.divide(np.arange(256), 255, dtype=np.float32))
+    return jax.tree.map(lambda a: table[a] if a.dtype == np.uint8 else a, x)

@@ -1,0 +1,318 @@
+"""The tests of `training/fused.py`, for Keras on JAX: `test_fused.py` runs them there."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from scipy import stats
+
+from pytest_ablation import Dataset, Experiment, Recipe, insert, train_with, use
+from pytest_ablation.execution.local import Here
+from pytest_ablation.execution.worker import Together
+from pytest_ablation.experiment import Trial
+from pytest_ablation.profile import PROFILES
+from pytest_ablation.run import Progress, Run, Watcher
+from pytest_ablation.store import Store
+from pytest_ablation.study import Arm, Study
+from pytest_ablation.training import device, fit, fused
+from tests.tiny import EXPERIMENT, data
+
+SEEDS = (0, 1)
+SILENT = Watcher(lambda progress: None)
+
+
+def convolutional() -> keras.Model:
+    """Return a network with all that carries state from step to step."""
+    return keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            layers.Conv2D(4, 3, activation="relu", name="conv"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dropout(0.3, name="drop1"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(8, kernel_regularizer="l2", name="dense"),
+            layers.GaussianNoise(0.1, name="noise"),
+            layers.Dense(2, activation="softmax", name="classes"),
+        ]
+    )
+
+
+def steep() -> keras.Model:
+    """Return a network whose loss is not finite before long."""
+    return keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            layers.Flatten(name="flatten"),
+            layers.Dense(16, activation="exponential", name="dense1"),
+            layers.Dense(16, activation="exponential", name="dense2"),
+            layers.Dense(2, activation="softmax", name="classes"),
+        ]
+    )
+
+
+def two_ended() -> keras.Model:
+    """Return a network of two inputs and two outputs."""
+    left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
+    both = layers.Dropout(0.2, name="drop")(layers.Concatenate(name="both")([left, right]))
+    kind = layers.Dense(2, activation="softmax", name="kind")(both)
+    size = layers.Dense(1, name="size")(both)
+    return keras.Model({"left": left, "right": right}, {"kind": kind, "size": size})
+
+
+class Noisy(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """Noise of which the seed is a number in the step, and not a state."""
+
+    def __init__(self, seed: int = 0, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.seed = seed
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return the input, in training with noise."""
+        noise = keras.random.normal(keras.ops.shape(x), seed=self.seed)
+        return x + noise if training else x
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, the seed with them."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+def two_ended_experiment() -> Experiment:
+    """Return the network of two inputs and outputs on numbers made for it."""
+    random = np.random.default_rng(0)
+    x = {
+        "left": random.normal(size=(200, 3)).astype("f"),
+        "right": random.normal(size=(200, 2)).astype("f"),
+    }
+    y = {
+        "kind": (x["left"][:, 0] > 0).astype(np.uint8),
+        "size": x["right"].sum(axis=1, keepdims=True),
+    }
+
+    def part(arrays: dict[str, Any], chosen: slice) -> Any:
+        return {name: array[chosen] for name, array in arrays.items()}
+
+    numbers = Dataset(
+        name="numbers",
+        x_train=part(x, slice(150)),
+        y_train=part(y, slice(150)),
+        x_test=part(x, slice(150, None)),
+        y_test=part(y, slice(150, None)),
+    )
+    recipe = Recipe(
+        optimizer="sgd",
+        loss={"kind": "sparse_categorical_crossentropy", "size": "mse"},
+        metrics={"kind": ["accuracy"], "size": ["mae"]},
+        batch_size=16,
+        epochs=2,
+        steps_per_epoch=12,
+    )
+    return Experiment(two_ended, recipe, numbers)
+
+
+EXPERIMENTS = {
+    "dense": EXPERIMENT,
+    "convolutional": use(convolutional)(EXPERIMENT),
+    "several inputs": two_ended_experiment(),
+    "many settings": train_with(
+        label_smoothing=0.1,
+        learning_rate=keras.optimizers.schedules.CosineDecay(0.01, 48),
+        weight_decay=0.01,
+        optimizer=keras.optimizers.AdamW(clipnorm=1.0, use_ema=True),
+    )(EXPERIMENT),
+    "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
+    "own seed": insert(Noisy(name="noisy"), after="flatten")(EXPERIMENT),
+}
+
+
+def study(folder: Path) -> Study:
+    """Return a study that trains in this process."""
+    return Study(
+        store=Store(folder),
+        profile=PROFILES["full"],
+        asked_seeds=(3, 3),
+        refresh=False,
+        executor=Here(waiting=lambda: nullcontext(lambda board: None)),
+    )
+
+
+def trials_of(experiment: Experiment, seeds: tuple[int, ...] = SEEDS) -> list[Trial]:
+    """Return the experiment's trials at full length."""
+    arm = Arm(study(Path("nowhere")), experiment, "test")
+    return [arm.trial(seed) for seed in seeds]
+
+
+def step_by_step(experiment: Experiment, seeds: tuple[int, ...] = SEEDS) -> list[Run]:
+    """Return the runs as `fit` trains them."""
+    trials = trials_of(experiment, seeds)
+    return [fit.train(trial, experiment.data, SILENT) for trial in trials]
+
+
+def together(
+    experiment: Experiment, seeds: tuple[int, ...] = SEEDS, way: fused.Way = "vmap"
+) -> list[Run]:
+    """Return the runs as `fused` trains them."""
+    watchers = [SILENT for _ in seeds]
+    return fused.train(trials_of(experiment, seeds), experiment.data, watchers, way=way)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        *((name, "vmap") for name in EXPERIMENTS),
+        pytest.param("convolutional", "map", marks=pytest.mark.slow),
+    ],
+)
+def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused.Way) -> None:
+    """Weights, masks, order of images and where it diverges: a faster trainer changes none."""
+    experiment = EXPERIMENTS[name]
+    for one, other in zip(step_by_step(experiment), together(experiment, way=way), strict=True):
+        assert (one.seed, one.steps, one.params) == (other.seed, other.steps, other.params)
+        assert (one.fingerprint, one.diverged) == (other.fingerprint, other.diverged)
+        assert one.curves.keys() == other.curves.keys()
+        for curve, values in one.curves.items():
+            np.testing.assert_allclose(values, other.curves[curve], rtol=1e-4, atol=1e-6)
+        assert one.metrics.keys() == other.metrics.keys()
+        for metric, value in one.metrics.items():
+            np.testing.assert_allclose(value, other.metrics[metric], rtol=1e-4, atol=1e-6)
+        assert one.correct == other.correct
+
+
+def test_the_diverging_experiment_diverges() -> None:
+    """What the test above compares of it is an end before the end, not the same for each seed."""
+    runs = together(EXPERIMENTS["diverging"])
+    assert all(run.diverged for run in runs)
+    assert all(run.steps < 48 for run in runs)
+    assert all(math.isnan(run.curves["loss"][-1]) for run in runs)
+
+
+@pytest.mark.slow
+def test_long_trainings_end_alike_in_distribution() -> None:
+    """Where rounding has long changed each number, the accuracies of many seeds have not."""
+    longer = train_with(epochs=30, learning_rate=0.02)(EXPERIMENTS["convolutional"])
+    seeds = tuple(range(12))
+    one, other = (
+        [run.metrics["train_loss"] for run in runs]
+        for runs in (step_by_step(longer, seeds), together(longer, seeds))
+    )
+    assert stats.ks_2samp(one, other).pvalue > 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("dense", "vmap"),
+        pytest.param("convolutional", "vmap", marks=pytest.mark.slow),
+        pytest.param("many settings", "map", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_training_ends_with_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: fused.Way
+) -> None:
+    """All seeds go on where they were: weights, optimizer, random state and order of images."""
+    monkeypatch.setattr(fused, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fused, "STEPS_AT_A_TIME", 5)
+    experiment = EXPERIMENTS[name]
+    whole = together(experiment, way=way)
+    told: list[Progress] = []
+
+    def interrupt(progress: Progress) -> None:
+        told.append(progress)
+        if progress.epoch == 4:
+            raise KeyboardInterrupt
+
+    trials, file = trials_of(experiment), tmp_path / "checkpoint"
+    watchers = [Watcher(interrupt, file) for _ in trials]
+    with pytest.raises(KeyboardInterrupt):
+        fused.train(trials, experiment.data, watchers, way=way)
+    before = len(told)
+    watchers = [Watcher(told.append, file) for _ in trials]
+    resumed = fused.train(trials, experiment.data, watchers, way=way)
+    assert [(run.curves, run.metrics) for run in resumed] == [
+        (run.curves, run.metrics) for run in whole
+    ]
+    assert len(told) - before < 2 * 6
+
+
+def test_one_that_diverges_leaves_the_others_as_they_are() -> None:
+    """Seeds share the device and nothing else: one ends early, another goes on as if alone."""
+    experiment = train_with(learning_rate=0.05)(use(steep)(EXPERIMENT))
+    seeds = tuple(range(8))
+    runs = together(experiment, seeds, way="map")
+    last = max(seeds, key=lambda seed: runs[seed].steps)
+    assert runs[last].steps > min(run.steps for run in runs)
+    alone = together(experiment, (last,), way="map")[0]
+    assert (runs[last].steps, runs[last].diverged) == (alone.steps, alone.diverged)
+    np.testing.assert_allclose(runs[last].curves["loss"], alone.curves["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "gpu", "reason"),
+    [
+        (EXPERIMENT, False, None),
+        (EXPERIMENTS["convolutional"], True, None),
+        (EXPERIMENTS["convolutional"], False, "convolutions"),
+        (EXPERIMENTS["own seed"], False, "convolutions, and layers that may have some"),
+        (train_with(augmentation=layers.RandomFlip())(EXPERIMENT), True, "augmentation"),
+        (train_with(callbacks=keras.callbacks.TerminateOnNaN)(EXPERIMENT), True, "callbacks"),
+    ],
+)
+def test_a_trial_is_left_to_the_other_trainer_for_a_reason(
+    experiment: Experiment, gpu: bool, reason: str | None
+) -> None:
+    """Who wonders why a training is slow finds the reason in the log."""
+    said = fused.why_not(trials_of(experiment)[0], experiment.data, gpu=gpu)
+    assert (said is None) == (reason is None)
+    assert (reason or "") in (said or "")
+
+
+def test_a_study_trains_the_seeds_of_an_arm_at_once_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One task trains all seeds; what the store has of them is not trained again."""
+    monkeypatch.setattr(device, "sees_gpu", lambda trainer="": True)
+    first = study(tmp_path)
+    arm = first.baseline(EXPERIMENT)
+    first.queue(arm, seeds=1)
+    first.run(arm, 0)
+    first.queue(arm, seeds=3)
+    tasks = first._together.values()
+    assert {len(task.trainings) for task in tasks} == {2}
+    runs = [first.run(arm, seed) for seed in range(3)]
+    assert len(first.trained) == 3
+    second = study(tmp_path)
+    again = second.baseline(EXPERIMENT)
+    second.queue(again, seeds=3)
+    assert [second.run(again, seed) for seed in range(3)] == runs
+    assert second.trained == []
+
+
+def test_of_two_sessions_one_trains_the_seeds(tmp_path: Path) -> None:
+    """A task of several trials waits for who is at one of them, and takes over what is done."""
+    here = study(tmp_path)
+    arm = here.baseline(EXPERIMENT)
+    task = Together(trainings=tuple(here._training(arm, seed) for seed in SEEDS), name="three")
+    with here.store.lock(arm.trial(1).fingerprint):
+        assert task(wait=False) is None
+    done = task(wait=False)
+    assert done is not None
+    assert {result.trained for result in done.value.values()} == {True}
+    again = task(wait=False)
+    assert again is not None
+    assert {result.trained for result in again.value.values()} == {False}
+
+
+def test_data_too_large_for_the_device_is_trained_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The numbers do not depend on where the data set lies."""
+    monkeypatch.setattr(fused, "DATA_SHARE", -1.0)
+    large = replace(EXPERIMENT, data=data())
+    assert together(large)[0].curves == step_by_step(large)[0].curves
