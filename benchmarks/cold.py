@@ -1,13 +1,17 @@
-"""The cold study against five trainings by plain Keras: ``python -m benchmarks.cold``.
+"""The cold study against the same trainings by others: ``python -m benchmarks.cold``.
 
 The shipped study with one seed and an empty store, duets and report included; and beside it, in the
-same run, what a notebook does: each of the five networks built and given to
-``fit(validation_data=…)``, for as many steps on the same images. Each in a process of its own.
+same run, what people do today. Plain Keras, as a notebook has it: each of the five networks built
+and given to ``fit(validation_data=…)``, one after another. And where Ray is installed, Ray Tune:
+the same five trainings as its trials, one a core. All take as many steps on the same images; each
+runs in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -15,39 +19,53 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PLAIN = "--plain-keras"
+STUDY = "the study, cold"
+VARIANTS = 5
+RIVAL = "--rival"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="shapes10", help="as --ablation-data")
-    parser.add_argument("--plain-first", action="store_true", help="let plain Keras begin")
-    parser.add_argument(PLAIN, metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--rivals-first", action="store_true", help="let the others begin")
+    parser.add_argument(RIVAL, nargs=2, metavar=("NAME", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.plain_keras:
-        Path(options.plain_keras).write_text(json.dumps(_plain(options.data)), encoding="utf-8")
+    if options.rival:
+        name, file = options.rival
+        Path(file).write_text(json.dumps(RIVALS[name](options.data)), encoding="utf-8")
         return
+    names = [STUDY, *(name for name in RIVALS if name != RAY or importlib.util.find_spec("ray"))]
+    took: dict[str, float] = {}
+    found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        sides = [_study, _by_hand]
-        took: dict[str, float] = {}
-        found: dict[str, list[float]] = {}
-        for side in reversed(sides) if options.plain_first else sides:
+        for name in reversed(names) if options.rivals_first else names:
             started = time.perf_counter()
-            found[side.__name__] = side(Path(folder), options.data)
-            took[side.__name__] = time.perf_counter() - started
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.data}")
-    for name, label in (("_study", "the study, cold"), ("_by_hand", "plain Keras")):
-        accuracies = ", ".join(f"{100 * each:.1f}" for each in found[name])
-        print(f"{label:16} {took[name]:7.1f} s   test accuracies, %: {accuracies}")
-    print(f"ratio            {took['_study'] / took['_by_hand']:7.2f}")
+            side = _study if name == STUDY else _rival
+            found[name] = side(name, Path(folder), options.data)
+            took[name] = time.perf_counter() - started
+    packages = ("tensorflow", "keras", *(["ray"] if RAY in names else []))
+    versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in packages)
+    print(f"{_processor()}, {os.cpu_count()} cores, {versions}; {options.data}")
+    for name in names:
+        accuracies = " ".join(f"{100 * each:.1f}" for each in found[name])
+        ratio = took[STUDY] / took[name]
+        print(f"{name:16} {took[name]:7.1f} s  ratio {ratio:.2f}  test accuracies, %: {accuracies}")
 
 
-def _study(folder: Path, data: str) -> list[float]:
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if os.name == "posix" else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _study(_name: str, folder: Path, data: str) -> list[float]:
     store = folder / "store"
     command = [sys.executable, "-m", "pytest", "ablation_tests", "-q", "-p", "no:cacheprovider"]
     options = ["--ablation-profile=quick", "--ablation-seeds=1", f"--ablation-data={data}"]
@@ -59,10 +77,10 @@ def _study(folder: Path, data: str) -> list[float]:
     return sorted(run["run"]["metrics"]["accuracy"] for run in runs)
 
 
-def _by_hand(folder: Path, data: str) -> list[float]:
-    file = folder / "plain.json"
+def _rival(name: str, folder: Path, data: str) -> list[float]:
+    file = folder / "rival.json"
     subprocess.run(  # noqa: S603 # this file
-        [sys.executable, "-m", "benchmarks.cold", "--data", data, PLAIN, str(file)],
+        [sys.executable, "-m", "benchmarks.cold", "--data", data, RIVAL, name, str(file)],
         cwd=ROOT,
         check=True,
         stdout=subprocess.DEVNULL,
@@ -70,34 +88,80 @@ def _by_hand(folder: Path, data: str) -> list[float]:
     return sorted(json.loads(file.read_text()))
 
 
-def _plain(choice: str) -> list[float]:
+def _plain_keras(data: str) -> list[float]:
     """Return the test accuracy of each network, trained as in a notebook."""
-    import numpy as np
-    import tensorflow as tf
-    from keras import layers
+    images = _images(data)
+    return [_fitted(i, *images) for i in range(VARIANTS)]
 
-    from ablation_tests.network import cnn
-    from pytest_ablation import configure, data, having, remove
+
+def _ray_tune(data: str) -> list[float]:
+    """Return the test accuracy of each network, trained as a trial of Ray Tune."""
+    import ray
+    from ray import tune
+
+    def trial(config: dict[str, Any]) -> None:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tune.report({"accuracy": _fitted(config["variant"], *(map(ray.get, config["images"])))})
+
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
+    images = [ray.put(each) for each in _images(data)]
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trial, {"cpu": 1}),
+            param_space={"variant": tune.grid_search(list(range(VARIANTS))), "images": images},
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        )
+        return [result.metrics["accuracy"] for result in tuner.fit()]
+
+
+RAY = "Ray Tune"
+RIVALS: dict[str, Callable[[str], list[float]]] = {"plain Keras": _plain_keras, RAY: _ray_tune}
+
+
+def _images(choice: str) -> tuple[Any, Any, Any, Any]:
+    """Return training images and labels, and those of the test, at the quick profile's size."""
+    import numpy as np
+
+    from pytest_ablation import data
     from pytest_ablation.data import sample
-    from pytest_ablation.profile import PROFILES
 
     images = sample.reduced(data.load(choice, ROOT / ".ablation" / "data"), 0.1, None)
     x_train, x_test = (np.divide(x, 255, dtype=np.float32) for x in (images.x_train, images.x_test))
     y_train, y_test = (np.asarray(y).astype(np.int32) for y in (images.y_train, images.y_test))
-    pool = configure(layers.MaxPooling2D, pool_size=4) + remove("*3")
-    relu = configure(having(activation="relu"), activation="exponential")
-    variants: list[Any] = [remove(layers.Dropout), pool, remove("*256"), relu]
-    epochs = round(200 * PROFILES["quick"].share)
-    accuracies = []
-    for network in (cnn(), *(variant(cnn()) for variant in variants)):
-        network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        batches = tf.data.Dataset.from_tensor_slices((x_train, y_train))
-        batches = batches.shuffle(len(x_train)).repeat().batch(64).prefetch(2)
-        history = network.fit(
-            batches, epochs=epochs, steps_per_epoch=100, validation_data=(x_test, y_test), verbose=0
-        )
-        accuracies.append(float(history.history["val_accuracy"][-1]))
-    return accuracies
+    return x_train, y_train, x_test, y_test
+
+
+def _fitted(variant: int, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> float:
+    """Return the test accuracy of the network, or of one of its four variants, after training."""
+    import tensorflow as tf
+    from keras import layers
+
+    from ablation_tests.network import cnn
+    from pytest_ablation import configure, having, remove
+    from pytest_ablation.profile import PROFILES
+
+    edits: list[Any] = [
+        remove(layers.Dropout),
+        configure(layers.MaxPooling2D, pool_size=4) + remove("*3"),
+        remove("*256"),
+        configure(having(activation="relu"), activation="exponential"),
+    ]
+    network = edits[variant - 1](cnn()) if variant else cnn()
+    network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    batches = tf.data.Dataset.from_tensor_slices((x_train, y_train))
+    batches = batches.shuffle(len(x_train)).repeat().batch(64).prefetch(2)
+    history = network.fit(
+        batches,
+        epochs=round(200 * PROFILES["quick"].share),
+        steps_per_epoch=100,
+        validation_data=(x_test, y_test),
+        verbose=0,
+    )
+    return float(history.history["val_accuracy"][-1])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -31,6 +31,7 @@ from pytest_ablation.execution.worker import (
 )
 from pytest_ablation.experiment import KERAS_TRAINER, Experiment, Lesion, Trial, canonical_json
 from pytest_ablation.profile import Profile
+from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Duet, Run
 from pytest_ablation.settings import plain
 from pytest_ablation.store import Store
@@ -100,6 +101,9 @@ class Study:
     _together: dict[str, Together] = field(default_factory=dict)
     _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
+    _recipes: dict[tuple[int, int], tuple[Recipe, tuple[Recipe, str, Mapping[str, str]]]] = field(
+        default_factory=dict
+    )
     _data: dict[str, Dataset] = field(default_factory=dict)
     _sources: dict[str, Callable[[], Any]] = field(default_factory=dict)
     _made: dict[str | Callable[..., Any], Made] = field(default_factory=dict)
@@ -385,6 +389,21 @@ class Study:
         self._duets[key] = kept
         return kept
 
+    def recipe(self, experiment: Experiment) -> tuple[Recipe, str, Mapping[str, str]]:
+        """Return a network's recipe at the profile's length, as JSON too, and its sources.
+
+        Once for all variants that do not change it: Keras takes milliseconds to make an optimizer.
+        """
+        recipe, examples = experiment.recipe, arrays.count(experiment.data.x_train)
+        key = id(recipe), examples
+        if key not in self._recipes:
+            from pytest_ablation.training import recipe as recipes
+
+            shorter = self.profile.recipe(recipe, examples)
+            said = shorter, recipes.serialized(shorter), recipes.sources(shorter)
+            self._recipes[key] = recipe, said
+        return self._recipes[key][1]
+
     def reduced(self, data: Dataset) -> Dataset:
         """Return the data at the profile's size."""
         from pytest_ablation.data import sample
@@ -504,17 +523,17 @@ class Arm:
         from pytest_ablation.training import recipe as recipes
 
         experiment = self.experiment
-        recipe = self.study.profile.recipe(experiment.recipe, arrays.count(experiment.data.x_train))
+        recipe, as_json, sources = self.study.recipe(experiment)
         recipes.check(recipe, experiment.data, self.model)
         backend = keras.backend.backend()
         return Trial(
             model=blueprint.of(self.model),
-            recipe=recipes.serialized(recipe),
+            recipe=as_json,
             dataset=experiment.data.fingerprint,
             profile=self.study.profile.name,
             seed=0,
             trainer=experiment.trainer,
-            sources=blueprint.sources(self.model) | recipes.sources(recipe),
+            sources={**blueprint.sources(self.model), **sources},
             versions={"backend": backend, "keras": keras.__version__, backend: version(backend)},
         )
 

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from textwrap import shorten
 from typing import Any
 
@@ -177,8 +177,9 @@ def _of_call(
     def of_function(function: Any, shape: Shape) -> int:
         if (known := operations.FUNCTIONS.get(function)) is not None:
             return known * math.prod(shape)
-        cost = _of_function(function, (keras.KerasTensor(shape),), {}, path)
-        parts.extend(cost.uncounted)
+        is_keras = inspect.isfunction(function) and function.__module__.startswith("keras.")
+        cost = (_of_keras_function if is_keras else _of_elementwise)(function, shape)
+        parts.extend(replace(part, name=path) for part in cost.uncounted)
         return cost.flops
 
     if (size := _open_shape((args, kwargs, outputs))) is not None:
@@ -285,6 +286,13 @@ def _of_function(function: Any, args: Any, kwargs: Any, path: str) -> Cost:
         why = f"{name} is not made of Keras operations alone ({_raised(error)})"
         return _uncounted(function, args, kwargs, path, why)
     return Cost({path: cost.flops}, tuple(replace(part, name=path) for part in cost.uncounted))
+
+
+def _of_elementwise(function: Any, shape: Shape) -> Cost:
+    return _of_function(function, (keras.KerasTensor(shape),), {}, "")
+
+
+_of_keras_function = cache(_of_elementwise)  # which variants have by the thousand
 
 
 def _of_open_size(
