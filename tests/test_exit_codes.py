@@ -1,0 +1,102 @@
+"""What a session exits with, as the documentation tells who gates on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+# Its accuracy is a formula with a little chance, so that a training takes no time.
+CONFTEST = """
+import random
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    if trial.config["size"] == 0:
+        raise ValueError("nothing to fit")
+    noise = random.Random(f"{trial.seed}{trial.config}").gauss(0, 0.001)
+    return {"accuracy": 0.5 + 0.1 * trial.config["size"] + noise}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({"size": 2}, train=fit)
+"""
+IMPORTS = "import pytest\nfrom pytest_ablation import override\n"
+HOLDS = """
+@pytest.mark.ablation(override(size=1))
+def test_holds(variant):
+    assert variant.accuracy.change <= 0
+"""
+VIOLATED = """
+@pytest.mark.ablation(override(size=1))
+def test_violated(variant):
+    assert variant.accuracy.change >= 0
+"""
+UNDECIDED = """
+@pytest.mark.ablation(override(size=1))
+def test_undecided(variant):
+    assert variant.accuracy.change >= variant.accuracy.change.mean
+"""
+NOT_TRAINED = """
+@pytest.mark.ablation(override(size=0))
+def test_not_trained(variant):
+    assert variant.accuracy.change <= 0
+"""
+MISTAKE = """
+@pytest.mark.ablation(override(sise=1))
+def test_mistake(variant):
+    assert variant.accuracy.change <= 0
+"""
+INTERRUPTED = """
+def test_interrupted(baseline):
+    raise KeyboardInterrupt
+"""
+STRICT = "--ablation-strict"
+
+
+@pytest.mark.parametrize(
+    ("tests", "arguments", "code"),
+    [
+        (HOLDS, [STRICT], 0),
+        (HOLDS + UNDECIDED, [], 0),
+        (HOLDS + UNDECIDED, [STRICT], 1),
+        (HOLDS + VIOLATED, [], 1),
+        (HOLDS + NOT_TRAINED, [], 1),
+        (HOLDS + MISTAKE, [], 1),
+        (HOLDS, ["--ablation-plan"], 0),
+        (HOLDS + MISTAKE, ["--ablation-plan"], 1),
+        (HOLDS, ["--ablation-profile=smoke"], 0),
+        (HOLDS, ["--ablation-profile=smoke", STRICT], 1),
+        (HOLDS + INTERRUPTED, [], 2),
+        (HOLDS, ["--ablation-seeds=none"], 4),
+        (HOLDS, ["-k", "nothing"], 5),
+    ],
+    ids=lambda each: (" ".join(each) or "plain") if isinstance(each, list) else None,
+)
+def test_an_exit_code_says_how_a_study_ended(
+    pytester: pytest.Pytester, tests: str, arguments: list[str], code: int
+) -> None:
+    """A gate is open with 0 alone; undecided is 0, unless the session is strict."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(IMPORTS + tests)
+    arguments = ["--ablation-seeds=2", *arguments]
+    is_interrupted = code == pytest.ExitCode.INTERRUPTED
+    run = pytester.runpytest_subprocess if is_interrupted else pytester.runpytest
+    assert run(*arguments).ret == code
+
+
+def test_findings_that_cannot_be_written_are_no_success(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is green has its files."""
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytest_ablation.document.save", full)
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(IMPORTS + HOLDS)
+    result = pytester.runpytest("--ablation-seeds=2", "--ablation-export=findings.md")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["findings could not be written to *: No space left on device"])
