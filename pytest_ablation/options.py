@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_ablation import trackers
 from pytest_ablation.report import export
 
 SOURCES = ("auto", "cifar10", "shapes10")
@@ -33,6 +34,11 @@ def add(parser: pytest.Parser) -> None:
     text = f"write the findings to PATH, by suffix {_suffixes()}; may be repeated"
     group.addoption("--ablation-export", metavar="PATH", action="append", default=None, help=text)
     parser.addini("ablation_export", text, type="linelist", default=[])
+    text = f"keep the study in a tracker, {' or '.join(trackers.NAMES)}, at WHERE; may be repeated"
+    group.addoption(
+        "--ablation-track", metavar="NAME[:WHERE]", action="append", default=None, help=text
+    )
+    parser.addini("ablation_track", text, type="linelist", default=[])
     for name, text in (
         ("strict", "an undecided test fails"),
         ("refresh", "train anew what this session needs"),
@@ -151,6 +157,38 @@ def check_exports(config: pytest.Config) -> None:
                 f"--ablation-export={path}: the suffix says the format; there are {_suffixes()}."
             )
         _check_writable(path, "export")
+
+
+def tracked(config: pytest.Config) -> list[tuple[str, str]]:
+    """Return the trackers that keep the study, each with where; empty for its own choice.
+
+    MLflow's places are MLflow's to understand; TensorBoard's are folders, "logs" unless told.
+    """
+    given = config.getoption("ablation_track")
+    pairs = [each.partition(":")[::2] for each in given or config.getini("ablation_track") if each]
+    return [
+        (
+            name,
+            where
+            if name == "mlflow"
+            else str(_beside(config, where or "logs", from_ini=not given)),
+        )
+        for name, where in pairs
+    ]
+
+
+def check_tracked(config: pytest.Config) -> None:
+    """Refuse a tracker that there is not, or whose package is not installed."""
+    for name, _ in tracked(config):
+        if name not in trackers.NAMES:
+            raise pytest.UsageError(
+                f"--ablation-track={name}: the trackers are {', '.join(trackers.NAMES)}."
+            )
+        if not trackers.is_installed(name):
+            raise pytest.UsageError(
+                f"--ablation-track={name}: {name} is not installed. "
+                f"pip install 'pytest-ablation[{name}]' brings it."
+            )
 
 
 def save(config: pytest.Config) -> Path | None:

@@ -67,10 +67,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         options.check_exports(config)
         options.check_save(config)
+        options.check_tracked(config)
     reference = _reference(config)
     if options.plan(config):
         config.option.setuponly = True  # pytest's own way to set tests up and not call them
     config.pluginmanager.register(Reporting(config, reference), "ablation-reporting")
+    if not hasattr(config, "workerinput"):
+        _track(config)
+
+
+def _track(config: pytest.Config) -> None:
+    """Have the session kept in the trackers that are asked for."""
+    for number, (name, where) in enumerate(options.tracked(config)):
+        from pytest_ablation.trackers.tracking import Tracking
+
+        tracking = Tracking(config, name, where)
+        config.pluginmanager.register(tracking, f"ablation-tracking-{number}")
 
 
 def _reference(config: pytest.Config) -> Reference | None:

@@ -64,6 +64,8 @@ class Entry:
         is_paired: Whether that is of the baseline's own trained networks, so that each seed's
             change stands by itself.
         kept: The arm and its baseline as a reference has them; none where none is asked for.
+        recipe: How the arm is trained, as its trial has it; empty where nothing was trained.
+        baseline_recipe: Likewise the baseline.
     """
 
     test: str
@@ -86,6 +88,8 @@ class Entry:
     lesion: Lesion | None = None
     is_paired: bool = False
     kept: tuple[Saved, ...] = ()
+    recipe: str = ""
+    baseline_recipe: str = ""
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -140,6 +144,7 @@ class Row:
         params_ratio: Over the baseline's.
         diverged: Trainings that ended because the loss was no number.
         sentence: The finding in a sentence.
+        recipe: How it is trained, as its trial has it; empty where nothing was trained.
     """
 
     experiment: str
@@ -165,6 +170,7 @@ class Row:
     params_ratio: float
     diverged: int
     sentence: str
+    recipe: str
 
     @property
     def seeds(self) -> int:
@@ -363,7 +369,13 @@ def entry_of(
         lesion=arm.lesion,
         is_paired=arm.source is not None and arm.source is reference,
         kept=tuple(references.of(each, main.main_metric, main.less_is_better) for each in arms),
+        recipe=_recipe(arm),
+        baseline_recipe=_recipe(reference),
     )
+
+
+def _recipe(arm: Arm) -> str:
+    return arm.trial(0).recipe if arm.known else ""
 
 
 def _summary(arm: Arm) -> str:
@@ -437,6 +449,7 @@ def _row(
         arm=arm or "baseline",
         tests=entries,
         runs=runs,
+        recipe=longest.recipe if longest and arm else reference.baseline_recipe,
         sentence=_without_metric(runs)
         if runs and decides and math.isnan(numbers["value"])
         else _sentence(arm, numbers, reference, decides),

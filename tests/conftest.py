@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pytest_ablation
+from pytest_ablation import trackers
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
@@ -18,7 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 for module in ("keras", "matplotlib.figure", "pandas", "rich.table", "scipy.special"):
     importlib.import_module(module)
 for each in pkgutil.walk_packages(pytest_ablation.__path__, "pytest_ablation."):
-    importlib.import_module(each.name)
+    if each.name.removeprefix("pytest_ablation.trackers.") not in trackers.NAMES:  # take seconds
+        importlib.import_module(each.name)
 
 TINY = Path(__file__).with_name("tiny.py")
 
