@@ -49,3 +49,12 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeconftest(CONFTEST)
     pytester.syspathinsert()
     return pytester
+
+
+@pytest.fixture(scope="session")
+def mlflow_imported(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """MLflow with all that it imports, and TensorBoard, likewise, for the tests that need them."""
+    for name in trackers.NAMES:
+        importlib.import_module(f"pytest_ablation.trackers.{name}")
+    where = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/empty.db"
+    importlib.import_module("mlflow").MlflowClient(where).search_experiments()

@@ -133,12 +133,17 @@ def trainings(folder: Path) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("schema", "file"),
-    [("github-workflows", "github-actions.yml"), ("gitlab-ci", "gitlab-ci.yml")],
+    [
+        ("github-workflows", WORKFLOWS / "github-actions.yml"),
+        ("gitlab-ci", WORKFLOWS / "gitlab-ci.yml"),
+        ("readthedocs", WORKFLOWS.parents[1] / ".readthedocs.yaml"),
+    ],
+    ids=["GitHub", "GitLab", "Read the Docs"],
 )
-def test_the_workflows_are_what_the_forges_accept(schema: str, file: str) -> None:
-    """Whoever copies a workflow has no typo of ours in it."""
+def test_the_workflows_are_what_their_hosts_accept(schema: str, file: Path) -> None:
+    """Whoever copies a workflow has no typo of ours in it; the guide, too, is built."""
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
-    checked = subprocess.run([*check, str(WORKFLOWS / file)], capture_output=True, text=True)
+    checked = subprocess.run([*check, str(file)], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 

@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pytest_ablation.trackers import mlflow, record, tensorboard  # noqa: F401 # as below
+from pytest_ablation.trackers import record
+
+pytestmark = pytest.mark.usefixtures("mlflow_imported")
 
 # Its numbers are a formula with a little chance, so that a training takes no time.
 CONFTEST = """
@@ -47,12 +49,6 @@ def test_smaller(variant):
 def test_larger(variant):
     assert variant.accuracy.change <= 0.05
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imported(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """MLflow with all that it imports: as Keras, it cannot be in each pytest inside pytest."""
-    MlflowClient(f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/empty.db").search_experiments()
 
 
 @pytest.fixture
