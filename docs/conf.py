@@ -8,6 +8,7 @@ version = release = version_of("pytest-ablation")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+default_role = "code"  # what docstrings have between single backticks
 
 myst_heading_anchors = 3  # so that links are those that GitHub has, too
 autodoc_member_order = "bysource"
@@ -21,3 +22,4 @@ html_static_path = ["_static"]
 html_css_files = ["guide.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_copyright = False

@@ -150,6 +150,34 @@ def test_a_session_is_one_study_and_has_what_was_trained_before(study: pytest.Py
     assert sorted(trained) == ["before"] * 6 + ["in this session"] * 6
 
 
+WATCHED = """
+from mlflow import MlflowClient
+
+def test_watched():
+    runs = MlflowClient("{place}").search_runs(["1"])
+    status = sorted((run.info.run_name, run.info.status) for run in runs)
+    assert status == [
+        ("baseline", "RUNNING"), *2 * [("seed 0", "FINISHED")], *2 * [("seed 1", "FINISHED")],
+        ("set size=1", "RUNNING"), ("study of formula", "RUNNING"),
+    ]
+
+def test_ended():
+    pytest.exit("enough")
+"""
+
+
+def test_a_study_can_be_watched_and_says_that_it_was_ended(study: pytest.Pytester) -> None:
+    """Trainings of an earlier test are there while a later one runs; Ctrl-C is told."""
+    first, _, _ = TESTS.rpartition("\n\n")
+    study.makepyfile(test_study=first + WATCHED.format(place=place(study)))
+    result = study.runpytest(*tracked(study))
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    (session,) = within("", kept(study)).values()
+    assert session.info.status == "KILLED"
+    assert session.data.metrics["claims_holding"] == 1
+
+
 def test_processes_make_one_study(study: pytest.Pytester) -> None:
     """Under pytest-xdist the controller alone tells the tracker."""
     result = study.runpytest_subprocess("-n2", *tracked(study))
