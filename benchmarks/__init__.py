@@ -1,1 +1,1 @@
-"""The figures that the README quotes, each with the command that makes it."""
+"""The figures that the README and the guide quote, each with the command that makes it."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pytest_ablation.table import Findings, Row
 
 EXPERIMENT = "pytest-ablation"
+# Of trainings, which MLflow's pages show as such, and not of prompts.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 # What MLflow takes at a time, in any of its versions.
 MOST_NUMBERS, MOST_WORDS, LONGEST, LONGEST_NAME = 800, 90, 500, 250
 LONGEST_NOTE = 5_000
@@ -81,7 +83,8 @@ class Tracker:
             self._row(row, said)
         study = self._study(rows[0].experiment)
         names = dict.fromkeys(row.experiment for row in rows)
-        self.client.set_tag(study, "mlflow.runName", f"study of {' and '.join(names)}")
+        named = f"study of {' and '.join(names)}"[:LONGEST_NAME]
+        self.client.set_tag(study, "mlflow.runName", named)
         self.client.set_tag(study, "mlflow.note.content", _note(findings)[:LONGEST_NOTE])
         self._words(study, said)
         self._numbers(study, [(name, value, 0) for name, value in numbers.items()])
@@ -128,7 +131,10 @@ class Tracker:
         # Who ran it and at which commit, as MLflow notes of any run.
         known = registry.resolve_tags({name: value for name, value in tags.items() if value})
         made = self.client.create_run(
-            self.experiment, start_time=int(1000 * started), tags=known, run_name=name
+            self.experiment,
+            start_time=int(1000 * started),
+            tags=known,
+            run_name=name[:LONGEST_NAME],
         )
         return str(made.info.run_id)
 
@@ -149,7 +155,8 @@ def _experiment(client: Any) -> tuple[str, str]:
         return client.get_experiment(key).name, key
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     known = client.get_experiment_by_name(name)
-    return name, str(known.experiment_id if known else client.create_experiment(name))
+    made = known.experiment_id if known else client.create_experiment(name, tags=KIND)
+    return name, str(made)
 
 
 def _note(findings: Findings) -> str:
