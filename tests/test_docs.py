@@ -29,7 +29,10 @@ GUIDE = sorted((ROOT / "docs").glob("*.md"))
 FIRST = ROOT / "docs" / "first-study.md"
 CODE = {"python", "sh", "ini"}
 NO_CODE = {"text", "{toctree}", "{eval-rst}", "{literalinclude}"}
-RUN_IN_CI = {"main command", "test command"}  # .ci/run runs the one, and the other's study
+RUN_IN_CI = {
+    "main command",
+    "test command",
+}  # of the README: .ci/run runs one, and the other's study
 FILE = re.compile(r"# ([\w./-]+\.(?:py|ini))\n")
 COMMENT = re.compile(r"<!-- (.+?) -->")
 
