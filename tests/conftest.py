@@ -39,6 +39,8 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     """Pytest's own, its runs training in this process, which has imported Keras for all of them."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "--ablation-workers=0")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)  # of the job that runs these tests
+    # Where these tests run with -n, all runs of pytest inside pytest would be one session.
+    monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
     return pytester
 
 
