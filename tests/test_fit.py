@@ -389,3 +389,59 @@ def test_an_optimizer_by_name_is_the_optimizer_by_default() -> None:
     slower = train_with(optimizer=keras.optimizers.Adam(1e-4))(EXPERIMENT)
     assert trial_of(written).fingerprint == trial_of(EXPERIMENT).fingerprint
     assert trial_of(slower).fingerprint != trial_of(EXPERIMENT).fingerprint
+
+
+class Sparse(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer of a user's own that adds to the loss."""
+
+    def call(self, x: Any) -> Any:
+        """Return what it is given."""
+        self.add_loss(0.1 * keras.ops.mean(keras.ops.abs(x)))
+        return x
+
+
+def regularised() -> keras.Model:
+    """Return a network that regularises weights, and outputs in three ways."""
+    return keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            layers.Flatten(),
+            layers.Dense(6, activity_regularizer="l2", kernel_regularizer="l2", name="dense1"),
+            layers.ActivityRegularization(l1=0.1),
+            Sparse(),
+            layers.Dense(2, activation="softmax", name="classes"),
+        ]
+    )
+
+
+def measured_losses() -> list[float]:
+    """Return the loss of a regularised network as it is measured here, and by Keras."""
+    experiment = Experiment(regularised, EXPERIMENT.recipe, EXPERIMENT.data)
+    model = fit.compiled(trial_of(experiment))
+    x, y = experiment.data.x_test, experiment.data.y_test
+    measured, _ = fit.evaluated(model, x, y)
+    theirs = model.evaluate(fit.as_input(x), fit.as_label(y), verbose=0, return_dict=True)
+    return [measured["loss"], theirs["loss"]]
+
+
+def test_the_loss_has_what_layers_add_to_it() -> None:
+    """A regulariser of a layer's output is part of the loss, as in Keras's own evaluate."""
+    run = trained(Experiment(regularised, EXPERIMENT.recipe, EXPERIMENT.data))
+    assert math.isfinite(run.metrics["loss"])
+    ours, theirs = measured_losses()
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_the_loss_has_what_layers_add_to_it_on_another_backend() -> None:
+    """Where Keras does not tell such losses after a prediction, they are measured all the same."""
+    script = "from tests.test_fit import measured_losses; print(*measured_losses())"
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=Path(__file__).parents[1],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    ours, theirs = map(float, told.stdout.splitlines()[-1].split())
+    assert ours == pytest.approx(theirs, rel=1e-5)

@@ -323,9 +323,10 @@ def evaluated(
     All predictions are measured at once where they are not too many, as those of each pixel.
     `plain` takes the place of the compiled loss where that is of smoothed labels.
     """
-    n, loss, correct = arrays.count(x), 0.0, []
+    n, loss, correct = arrays.count(x), added(model, x), []
     model.reset_metrics()
     for start, stop, predictions in predicted(model, x):
+        model._clear_losses()  # on TensorFlow those of the graph, without a value
         labels = arrays.taken(y, slice(start, stop))
         given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_label(labels))
         answers = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
@@ -339,6 +340,33 @@ def evaluated(
     model.reset_metrics()
     values = {name: float(value) for name, value in {**metrics, "loss": loss}.items()}
     return values, _packed(correct)
+
+
+def added(model: keras.Model, x: Arrays) -> float:
+    """Return what layers add to the loss when they are called: the mean over all examples.
+
+    Regularisers of a layer's output do, and layers of the user's own may. On every backend only a
+    call that is not compiled tells it; networks without such layers are not called so.
+    """
+    if not any(_may_add(layer) for layer in model._flatten_layers()):
+        return 0.0
+    n, total = arrays.count(x), 0.0
+    model._clear_losses()
+    of_weights = len(model.losses)
+    for i in range(0, n, EVALUATION_BATCH):
+        part = arrays.taken(x, slice(i, i + EVALUATION_BATCH))
+        model(keras.tree.map_structure(keras.ops.convert_to_tensor, as_input(part)), training=False)
+        losses = model.losses[: len(model.losses) - of_weights]
+        if not losses:
+            break
+        total += float(sum(keras.ops.sum(each) for each in losses)) * arrays.count(part) / n
+    model._clear_losses()
+    return total
+
+
+def _may_add(layer: keras.layers.Layer) -> bool:
+    is_own = type(layer).__module__.partition(".")[0] != "keras"
+    return is_own or layer.activity_regularizer is not None
 
 
 def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
