@@ -429,13 +429,14 @@ def lesion(
 
     Nothing is trained for it: it is done to the trained baseline of each seed, or, added last to
     other edits, to their trained variant. So it has no time, and its change is of each seed by
-    itself.
+    itself. A layer that is called several times loses it at all calls, one that gives several
+    tensors in all of them.
 
     Args:
         selectors: Whose output, as in `remove`.
         units: Which channels of it, from 0; all of it where none is named.
-        how: What takes their place: "zero"; "mean", the channel's mean over training examples;
-            "shuffle", the same channel of another test example.
+        how: What takes their place: "zero"; "mean", the channel's mean over training examples, and
+            over all calls; "shuffle", the same channel of another test example.
         examples: Estimate the change on this many test examples, a fixed sample with each class's
             share, and not on the whole test set: for sweeps over many units.
     """

@@ -98,17 +98,19 @@ def lesion_each(
     import pytest
 
     from pytest_ablation.network import blueprint, graph
-    from pytest_ablation.network.lesion import channels
+    from pytest_ablation.network.lesion import units
 
-    known = graph.sites(graph.read(blueprint.looked_at(model_function)))
+    read = graph.read(blueprint.looked_at(model_function))
+    known = graph.sites(read)
     with naming(f"lesion_each({', '.join(map(word, (model_function, *selectors)))})"):
         chosen = {site.path: site for each in selectors for site in select(known, each)}
         if not chosen:
             raise AblationError('name layers, as lesion_each(cnn, "conv*").')
+        counts = {path: units(read, site) for path, site in chosen.items()}
     return [
         pytest.param(lesion(path, units=[unit], how=how, examples=examples), id=f"{path}-{unit}")
-        for path, site in chosen.items()
-        for unit in range(channels(site.layer)[1])
+        for path, count in counts.items()
+        for unit in range(count)
     ]
 
 

@@ -103,21 +103,17 @@ def lesion(model: keras.Model, step: LesionStep) -> Lesion:
         AblationError: Nothing is selected, or a layer has no channel of that number.
     """
     from pytest_ablation.network import graph
-    from pytest_ablation.network.lesion import channels
+    from pytest_ablation.network.lesion import counts, units
 
     with naming(step):
-        known = graph.sites(graph.read(model))
+        read = graph.read(model)
+        known = graph.sites(read)
         found = {site.path: site for each in step.selectors for site in select(known, each)}
         for path, site in found.items():
-            count = channels(site.layer)[1]
-            for unit in step.units:
-                if count and unit >= count:
-                    raise AblationError(f'"{path}" has {count} units, 0 to {count - 1}.')
-            if step.how == "mean" and site.within:
-                raise AblationError(
-                    f'"{path}" is in a network within the network: there only how="zero" and '
-                    '"shuffle" can be done.'
-                )
+            if step.how == "mean":
+                counts(read, site)
+            if step.units and max(step.units) >= (count := units(read, site)):
+                raise AblationError(f'"{path}" has {count} units, 0 to {count - 1}.')
     return Lesion(
         of="", layers=tuple(found), units=step.units, how=step.how, examples=step.examples
     )

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from typing import Any
 
-from pytest_ablation import AblationError, lesion, lesion_each, remove
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from pytest_ablation import (
+    Ablation,
+    AblationError,
+    Dataset,
+    Experiment,
+    Recipe,
+    Run,
+    lesion,
+    lesion_each,
+    remove,
+)
+from pytest_ablation.arrays import each as each_array
+from pytest_ablation.training import fit
+from pytest_ablation.training.lesion import Trained, evaluate
+from tests.test_fit import a_study
 from tests.test_plugin import runs, write
 from tests.tiny import EXPERIMENT, net
 
@@ -182,3 +202,199 @@ def test_it(variant):
     suite.runpytest("--ablation-plan").stdout.fnmatch_lines(
         ["*baseline, seed 0*", "*lesion dense1, seed 0 * evaluated", "*~ dense1: output → zero*"]
     )
+
+
+# ------------------------------------------------------------- what a lesion is in any network
+
+
+class Bench:
+    """A network with weights that nobody trained, and noise to evaluate it on."""
+
+    def __init__(self, network: Callable[[], keras.Model], loss: Any = "mse") -> None:
+        self._study, random = a_study(), np.random.default_rng(0)
+        inputs, outputs = network().inputs, network().output_names
+        x, x_test = ([drawn(random, each) for each in inputs] for _ in ("", "test"))
+        y: Any = {name: random.normal(size=(40, 2)).astype(np.float32) for name in outputs}
+        y = y if len(outputs) > 1 else y[outputs[0]]
+        self.data = Dataset(
+            name="noise",
+            x_train=tuple(x) if len(x) > 1 else x[0],
+            y_train=y,
+            x_test=tuple(x_test) if len(x) > 1 else x_test[0],
+            y_test=y,
+            source="made for the test",
+        )
+        recipe = Recipe(optimizer="sgd", loss=loss, batch_size=8, steps_per_epoch=2)
+        self._experiment = Experiment(network, recipe, self.data)
+        self._trial = self._study.baseline(self._experiment).trial(0)
+        self.model = fit.compiled(self._trial)
+        self._weights = self.model.get_weights()
+
+    def lesioned(self, ablation: Ablation) -> dict[str, float]:
+        """Return what is measured of the network under a lesion."""
+        trial = self._study.variant(self._experiment, ablation).trial(0)
+        run = Run(
+            fingerprint="",
+            seed=0,
+            metrics={},
+            curves={},
+            seconds_per_step=0,
+            wall=0,
+            params=0,
+            steps=0,
+        )
+        (found,) = evaluate(Trained(self._trial, run, self._weights), [trial], self.data)
+        return dict(found.metrics)
+
+    def measured(self) -> dict[str, float]:
+        """Return what is measured of `model`, which the caller may have changed."""
+        return fit.evaluated(self.model, self.data.x_test, self.data.y_test)[0]
+
+    def layer(self, path: str) -> Any:
+        """Return a layer of `model`."""
+        layer = self.model
+        for name in path.split("/"):
+            layer = layer.get_layer(name)
+        return layer
+
+
+def drawn(random: np.random.Generator, given: Any) -> Any:
+    """Return noise of the shape and type of an input."""
+    shape = (40, *given.shape[1:])
+    if given.dtype == "int32":
+        return random.integers(0, 4, shape).astype(np.int32)
+    return random.normal(size=shape).astype(np.float32)
+
+
+def encoder() -> keras.Model:
+    """Return a small network, to be part of others."""
+    return keras.Sequential(
+        [keras.Input((6,)), layers.Dense(5, activation="relu", name="dense1"), layers.Dropout(0.5)],
+        name="encoder",
+    )
+
+
+def nested() -> keras.Model:
+    """Return a network in a network in a network."""
+    given = keras.Input((6,), name="given")
+    x = layers.Dense(4, name="dense1")(encoder()(given))
+    middle = keras.Model(given, x, name="middle")
+    given = keras.Input((6,), name="given")
+    return keras.Model(given, layers.Dense(2, name="out")(middle(given)))
+
+
+def twice() -> keras.Model:
+    """Return a network that calls a network twice, and a layer on each of what that gives."""
+    shared, dense = encoder(), layers.Dense(4, activation="relu", name="dense1")
+    left, right = keras.Input((6,), name="left"), keras.Input((6,), name="right")
+    x = layers.Subtract(name="both")([dense(shared(left)), dense(shared(right))])
+    return keras.Model([left, right], layers.Dense(2, name="out")(x))
+
+
+def padded() -> keras.Model:
+    """Return a recurrent network on words, whose padding is masked."""
+    given = keras.Input((6,), dtype="int32", name="words")
+    x = layers.Embedding(4, 5, mask_zero=True, name="embed")(given)
+    return keras.Model(given, layers.Dense(2, name="out")(layers.LSTM(3, name="lstm")(x)))
+
+
+def regularised() -> keras.Model:
+    """Return a network that regularises weights and outputs on both sides of a layer."""
+    given = keras.Input((6,), name="given")
+    x = layers.Dense(5, activity_regularizer="l2", kernel_regularizer="l1", name="first")(given)
+    x = layers.Dense(4, activation="relu", name="second")(x)
+    return keras.Model(given, layers.Dense(2, activity_regularizer="l1", name="out")(x))
+
+
+def states() -> keras.Model:
+    """Return a network of layers that give several tensors."""
+    given = keras.Input((5, 3), name="given")
+    every, *state = layers.LSTM(4, return_sequences=True, return_state=True, name="lstm")(given)
+    _, hidden, _ = layers.LSTM(4, return_state=True, name="last")(every, initial_state=state)
+    seen, scores = layers.MultiHeadAttention(2, 2, name="attend")(
+        every, every, return_attention_scores=True
+    )
+    x = [hidden, layers.Flatten(name="seen")(seen), layers.Flatten(name="scores")(scores)]
+    return keras.Model(given, layers.Dense(2, name="out")(layers.Concatenate(name="all")(x)))
+
+
+@pytest.mark.parametrize(
+    ("network", "path", "unit"),
+    [
+        (nested, "middle/encoder/dense1", 1),
+        (nested, "middle/dense1", 0),
+        (twice, "encoder/dense1", 2),
+        (twice, "dense1", 2),
+        (padded, "embed", 1),
+        (regularised, "second", 1),
+    ],
+)
+def test_a_unit_that_is_taken_away_gives_what_it_gives_without_weights(
+    network: Callable[[], keras.Model], path: str, unit: int
+) -> None:
+    """A lesion is done where the layer is, at all its calls, and what is masked stays so."""
+    bench = Bench(network)
+    lesioned = bench.lesioned(lesion(path, units=[unit]))
+    assert lesioned != pytest.approx(bench.measured())
+    weights = bench.layer(path).get_weights()
+    for each in weights:
+        each[..., unit] = 0
+    bench.layer(path).set_weights(weights)
+    assert lesioned == pytest.approx(bench.measured(), rel=1e-5)
+
+
+@pytest.mark.parametrize("network", [nested, twice])
+def test_a_mean_is_over_all_calls(network: Callable[[], keras.Model]) -> None:
+    """A unit's mean over the training examples is put there also where networks are nested."""
+    bench = Bench(network)
+    path = "middle/encoder/dense1" if network is nested else "encoder/dense1"
+    kernel, bias = bench.layer(path).get_weights()
+    given = np.concatenate(each_array(bench.data.x_train))
+    means = np.maximum(given @ kernel + bias, 0).mean(axis=0)
+    bench.layer(path).set_weights([np.zeros_like(kernel), means])
+    assert bench.lesioned(lesion(path, how="mean")) == pytest.approx(bench.measured(), rel=1e-5)
+
+
+def test_a_lesion_of_one_head_leaves_the_other() -> None:
+    """Of a network of several outputs one can be taken away; metrics keep their names."""
+
+    def heads() -> keras.Model:
+        given = keras.Input((6,), name="given")
+        x = layers.Dense(5, name="trunk")(given)
+        return keras.Model(given, [layers.Dense(2, name=name)(x) for name in ("one", "other")])
+
+    bench = Bench(heads, loss={"one": "mse", "other": "mse"})
+    before, after = bench.measured(), bench.lesioned(lesion("other"))
+    labels: Any = bench.data.y_test
+    assert after == pytest.approx(
+        {
+            "one_loss": before["one_loss"],
+            "other_loss": np.square(labels["other"]).mean(),
+            "loss": before["one_loss"] + np.square(labels["other"]).mean(),
+        }
+    )
+
+
+def test_all_tensors_of_a_layer_go() -> None:
+    """Of a layer that gives its states too nothing is left; a unit is one of each tensor."""
+    bench = Bench(states)
+    assert bench.lesioned(lesion("last", units=[1])) != pytest.approx(bench.measured())
+    assert bench.lesioned(lesion("lstm", units=[1])) != pytest.approx(bench.measured())
+    nothing = bench.lesioned(lesion("last", "attend"))
+    bench.layer("out").kernel.assign(np.zeros(bench.layer("out").kernel.shape))
+    assert nothing == pytest.approx(bench.measured())
+    assert len(lesion_each(states, "lstm", "last")) == 8
+    with pytest.raises(AblationError, match=r'"attend" gives several tensors, of 4 and 5 channels'):
+        bench.lesioned(lesion("attend", units=[1]))
+    with pytest.raises(AblationError, match=r'lesion_each\(states, attend\): "attend" gives'):
+        lesion_each(states, "attend")
+
+
+def test_units_that_nobody_can_count_are_refused() -> None:
+    """A network whose shapes are not known says how they would be, and no sweep is empty."""
+
+    def unbuilt() -> keras.Model:
+        return keras.Sequential([layers.Dense(3, name="dense1"), layers.Dense(2, name="out")])
+
+    with pytest.raises(AblationError, match=r'how many channels "dense1" has.*keras\.Input\(shape'):
+        lesion_each(unbuilt, "dense1")

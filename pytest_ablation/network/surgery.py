@@ -58,7 +58,7 @@ def remove(graph: Graph, selectors: Sequence[Selector], asked: Asked) -> Edited:
     """
     known = sites(graph)
     chosen = _outermost({s.key: s for each in selectors for s in select(known, each)}.values())
-    return _at_levels(graph, chosen, lambda level, keys: _without(level, keys, asked)), _paths(
+    return at_levels(graph, chosen, lambda level, keys: _without(level, keys, asked)), _paths(
         chosen
     )
 
@@ -98,7 +98,7 @@ def configure(graph: Graph, selector: Selector, config: Mapping[str, Any], asked
         }
         return with_fields(level, nodes=nodes)
 
-    edited = _at_levels(graph, [site for site in chosen if calls[site.key]], called)
+    edited = at_levels(graph, [site for site in chosen if calls[site.key]], called)
     return _with_layers(edited, chosen, new, asked), _paths(chosen)
 
 
@@ -119,7 +119,7 @@ def insert(graph: Graph, layer: LayerOrFunction, after: Selector, asked: Asked) 
                 level = _followed(level, Ref(number), added, asked)
         return level
 
-    return _at_levels(graph, chosen, inserted), _paths(chosen)
+    return at_levels(graph, chosen, inserted), _paths(chosen)
 
 
 def cut(graph: Graph, branch: Selector | Shortcut, into: Selector, asked: Asked) -> Edited:
@@ -157,7 +157,7 @@ def cut(graph: Graph, branch: Selector | Shortcut, into: Selector, asked: Asked)
                 level = _without_inputs(level, number, gone, asked)
         return level
 
-    edited = _at_levels(graph, merges, without_branch)
+    edited = at_levels(graph, merges, without_branch)
     if not touched:
         where = ", ".join(f'"{site.path}"' for site in merges[:3])
         raise AblationError(f"the branch enters none of the layers: {where}.")
@@ -213,7 +213,7 @@ def _is_network(site: Site) -> bool:
     return site.key != id(site.layer)
 
 
-def _at_levels(
+def at_levels(
     graph: Graph, chosen: Sequence[Site], edit: Callable[[Graph, set[int]], Graph]
 ) -> Graph:
     """Return the graph edited wherever chosen layers stand: itself, and networks within it."""
@@ -256,7 +256,7 @@ def _bridged(graph: Graph, to: Mapping[Ref, Ref], wanted: Any, name: str, asked:
     return graph
 
 
-def _leaving(graph: Graph, region: set[int]) -> list[Ref]:
+def leaving(graph: Graph, region: set[int]) -> list[Ref]:
     """Return the tensors of a region that are taken outside of it."""
     taken = [ref for n, node in graph.nodes.items() if n not in region for ref in node.refs]
     return [ref for ref in dict.fromkeys([*taken, *refs_in(graph.outputs)]) if ref.node in region]
@@ -273,7 +273,7 @@ def _without(graph: Graph, keys: set[int], asked: Asked) -> Graph:
             gone.add(number)
     for region in _regions(graph, gone):
         entering = _entering(graph, region)
-        for ref in _leaving(graph, region):
+        for ref in leaving(graph, region):
             name = graph.nodes[graph.source(ref).node].layer.name
             graph = _bridged(graph, {ref: entering}, graph.shapes.get(ref), name, asked)
     return graph.pruned()
@@ -343,12 +343,12 @@ def _with_layers(
             nodes[number] = Node(layer, node.args, _accepted(layer, node.kwargs))
         level = with_fields(level, nodes=nodes)
         for number in numbers:
-            for ref in _leaving(level, {number}):
+            for ref in leaving(level, {number}):
                 name = level.nodes[number].layer.name
                 level = _bridged(level, {ref: ref}, level.shapes.get(ref), name, asked)
         return level
 
-    return _at_levels(graph, chosen, renewed)
+    return at_levels(graph, chosen, renewed)
 
 
 def _accepted(layer: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -458,10 +458,10 @@ def _without_inputs(graph: Graph, number: int, gone: Sequence[Ref], asked: Asked
     if not needed and not any(len(refs_in(each)) < 2 for each in lists):
         nodes = {**graph.nodes, number: with_fields(node, args=args, kwargs=kwargs)}
         graph = with_fields(graph, nodes=nodes)
-        to = {ref: ref for ref in _leaving(graph, {number})}
+        to = {ref: ref for ref in leaving(graph, {number})}
     elif len(left) == 1 and type(node.layer).__name__ not in NEVER_ALONE:
         kept = next(ref for ref in node.refs if graph.source(ref) == left[0])
-        to = dict.fromkeys(_leaving(graph, {number}), kept)
+        to = dict.fromkeys(leaving(graph, {number}), kept)
     else:
         raise AblationError(
             f'{type(node.layer).__name__} "{node.layer.name}" cannot do without the input from '

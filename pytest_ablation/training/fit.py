@@ -355,13 +355,19 @@ def added(model: keras.Model, x: Arrays) -> float:
     of_weights = len(model.losses)
     for i in range(0, n, EVALUATION_BATCH):
         part = arrays.taken(x, slice(i, i + EVALUATION_BATCH))
-        model(keras.tree.map_structure(keras.ops.convert_to_tensor, as_input(part)), training=False)
+        called(model, part)
         losses = model.losses[: len(model.losses) - of_weights]
         if not losses:
             break
         total += float(sum(keras.ops.sum(each) for each in losses)) * arrays.count(part) / n
     model._clear_losses()
     return total
+
+
+def called(model: keras.Model, x: Arrays) -> Any:
+    """Return what a network gives of examples, computed operation by operation."""
+    given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_input(x))
+    return model(given, training=False)
 
 
 def _may_add(layer: keras.layers.Layer) -> bool:

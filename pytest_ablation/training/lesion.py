@@ -15,13 +15,21 @@ from pytest_ablation import arrays
 from pytest_ablation.data.sample import stratified
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Lesion, Trial
-from pytest_ablation.network import graph, surgery
-from pytest_ablation.network.lesion import Lesioned, channels, mask_of
+from pytest_ablation.network import graph, masks
+from pytest_ablation.network.lesion import Lesioned, inserted, mask_of
 from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training import smoothing
 from pytest_ablation.training.device import host
-from pytest_ablation.training.fit import compile_as, compiled, evaluated, predicted
+from pytest_ablation.training.fit import (
+    EVALUATION_BATCH,
+    added,
+    called,
+    compile_as,
+    compiled,
+    evaluated,
+    predicted,
+)
 
 MEAN_EXAMPLES = 1_000
 MOST_KEPT = 1 << 30  # bytes of a layer's output on the test set; beyond it is computed each time
@@ -93,10 +101,12 @@ def _runs(
     means = _means(network, taken, data) if any(each.how == "mean" for each in lesions) else None
     before, after = _halves(network, taken)
     x = _outputs(before, data.x_test) if before is not None else None
-    if x is None:
+    rest = 0.0
+    if before is None or x is None:
         after, x = network, data.x_test
-    # What regularises the weights of the first half is part of the loss.
-    rest = float(sum(network.losses)) - float(sum(after.losses))
+    else:
+        rest = _regularised(network) - _regularised(after) + added(before, data.x_test)
+    after.output_names = getattr(model, "output_names", None)  # a head is called as it was
     compile_as(after, recipe)
     is_estimate = bool(lesions[0].examples)
     whole, _ = evaluated(after, x, data.y_test, plain) if is_estimate else ({}, "")
@@ -133,13 +143,9 @@ def _lesioned(
 ) -> tuple[keras.Model, list[Any]]:
     """Return the trained network with a layer after each of some, and those layers."""
 
-    def after(layer: Any) -> Lesioned:
-        return Lesioned(channels(layer)[0], shuffled, seed, name=f"{layer.name}_lesion")
-
     edited = graph.read(model)
-    asked = surgery.Asked("lesion", False)
     for name in names:
-        edited, _ = surgery.insert(edited, after, name, asked)
+        edited = inserted(edited, name, shuffled, seed)
     # Each layer is called once in it, so that it has one output.
     network = graph.assembled(with_fields(edited, is_chain=False))
     trained = {site.path: site.layer for site in graph.sites(graph.read(model))}
@@ -147,43 +153,76 @@ def _lesioned(
     for site in graph.sites(graph.read(network)):
         if isinstance(site.layer, Lesioned):
             taken.append(site.layer)
-        elif site.path in trained and getattr(site.layer, "weights", []):
+        elif site.key == id(site.layer) and getattr(site.layer, "weights", []):
             site.layer.set_weights(trained[site.path].get_weights())
     return network, taken
 
 
+def _regularised(model: keras.Model) -> float:
+    """Return what is added to the loss for a network's weights."""
+    model._clear_losses()
+    return float(sum(model.losses))
+
+
 def _means(network: keras.Model, taken: Sequence[Any], data: Dataset) -> list[Any]:
-    """Return each channel's mean over training examples, of each lesioned layer."""
+    """Return each channel's mean over training examples, of each lesioned layer.
+
+    Of a layer that is called several times it is that over all its calls.
+    """
     chosen = stratified(data.y_train, MEAN_EXAMPLES)
-    x = arrays.taken(data.x_train, chosen)
-    means = []
+    means = [_Mean(layer) for layer in taken]
+    for layer, mean in zip(taken, means, strict=True):
+        layer.watch = mean
+    for i in range(0, len(chosen), EVALUATION_BATCH):
+        called(network, arrays.taken(data.x_train, chosen[i : i + EVALUATION_BATCH]))
     for layer in taken:
-        outputs = _outputs(keras.Model(network.inputs, layer.input), x)
-        others = tuple(axis for axis in range(outputs.ndim) if axis != layer.axis % outputs.ndim)
-        means.append(outputs.mean(axis=others).reshape(layer.constants.shape))
-    return means
+        layer.watch = None
+    return [mean.value for mean in means]
+
+
+class _Mean:
+    """The mean of what a lesioned layer is given, a number a channel."""
+
+    def __init__(self, layer: Lesioned) -> None:
+        self._axis, self._shape = layer.axis, layer.constants.shape
+        self._sum, self._count = np.zeros(self._shape), 0
+
+    def __call__(self, x: Any) -> None:
+        """Take in what the layer is given in one call."""
+        given = keras.ops.convert_to_numpy(keras.ops.cast(x, "float32"))
+        others = tuple(axis for axis in range(given.ndim) if self._shape[axis] == 1)
+        self._sum += given.sum(axis=others, keepdims=True, dtype=np.float64)
+        self._count += given.size // self._sum.size
+
+    @property
+    def value(self) -> Any:
+        """The mean so far."""
+        return (self._sum / self._count).astype(np.float32)
 
 
 def _halves(network: keras.Model, taken: Sequence[Any]) -> tuple[keras.Model | None, keras.Model]:
     """Return a network up to a lesioned layer and from there, so that the first is computed once.
 
-    None and the whole, where there is no such place: in a network within the network, or of several
-    layers at a time.
+    None and the whole, where there is no such place: in a network within the network, of several
+    layers or calls at a time, or where a mask or what another output needs passes it by.
     """
-    if len(taken) > 1 or taken[0] not in network.layers or not network.inputs:
-        return None, network
     read = graph.read(network)
-    (number,) = (n for n, node in read.nodes.items() if node.layer is taken[0])
-    behind = graph.descendants(read, number)
+    numbers = [n for n, node in read.nodes.items() if node.layer in taken]
+    if len(taken) > 1 or len(numbers) != 1 or not network.inputs:
+        return None, network
+    behind = graph.descendants(read, numbers[0])
     crossing = {ref: None for n in behind for ref in read.nodes[n].refs if ref.node not in behind}
     layers = [read.nodes[ref.node].layer for ref in crossing]
     calls = [node.layer for node in read.nodes.values()]
     if any(calls.count(each) > 1 or not isinstance(each, keras.layers.Layer) for each in layers):
         return None, network
     tensors = [layer.output for layer in layers]
-    if not all(isinstance(each, keras.KerasTensor) for each in tensors):
+    if not all(isinstance(each, keras.KerasTensor) and masks.of(each) is None for each in tensors):
         return None, network
-    return keras.Model(network.inputs, tensors), keras.Model(tensors, network.outputs)
+    try:
+        return keras.Model(network.input, tensors), keras.Model(tensors, network.output)
+    except ValueError:  # of a mask, or an output, that comes from before
+        return None, network
 
 
 def _outputs(model: keras.Model, x: arrays.Arrays) -> Any:
