@@ -422,6 +422,9 @@ def test_a_subclassed_model_names_use() -> None:
         (nested, remove("image"), r'no layer of that name\. Layers: encoder, encoder/dense1, '),
         (residual, remove(lambda layer: layer.units > 1), 'of "stem", of Conv2D, raised'),
         (attention, replace("attend", layers.Dense(8)), 'Dense "attend" cannot take'),
+        (residual, replace("block1_add", layers.Dense(4)), r'2 input tensors\. Put a layer'),
+        (residual, replace("block1_add", layers.ReLU()), 'it gives 2 tensors, and was to make one'),
+        (gated, replace(layers.Add, layers.ReLU()), r'cut\("side", into="add'),
         (nested, remove("encoder"), None),
     ],
 )  # fmt: skip
@@ -492,14 +495,33 @@ def test_an_edit_gives_the_same_network_on_every_backend() -> None:
     assert len(set(networks)) == len(networks)
 
 
+def recurrent(*places: int) -> keras.Model:
+    """Return a network that takes some of the tensors that a recurrent layer gives."""
+    given = keras.Input((5, 3))
+    every = layers.LSTM(4, return_state=True, name="lstm")(given)
+    taken = [every[place] for place in places]
+    x = layers.Concatenate(name="state")(taken) if len(taken) > 1 else taken[0]
+    return keras.Model(given, layers.Dense(2, name="out")(x))
+
+
 def test_a_layer_that_gives_fewer_tensors_is_said() -> None:
     """A setting that takes away an output that others take is refused in one line."""
-
-    def network() -> keras.Model:
-        given = keras.Input((5, 3))
-        _, hidden, cell = layers.LSTM(4, return_state=True, name="lstm")(given)
-        state = layers.Concatenate(name="state")([hidden, cell])
-        return keras.Model(given, layers.Dense(2, name="out")(state))
-
     with pytest.raises(AblationError, match='"lstm" now gives fewer tensors than are taken'):
-        configure("lstm", return_state=False)(network())
+        configure("lstm", return_state=False)(recurrent(1, 2))
+
+
+def test_what_is_put_after_several_tensors_is_put_where_it_does_something() -> None:
+    """The first tensor is meant, or the only one that is taken; else the edit says that it cannot
+    tell, and never leaves the network as it was.
+    """
+    edit = insert(layers.Dropout(0.5, name="drop"), after="lstm")
+    assert takes(edit(recurrent(0, 2)), "state") == ["drop", "lstm"]
+    assert takes(edit(recurrent(1)), "out") == ["drop"]
+    with pytest.raises(AblationError, match='"lstm" gives, the first tensor is not taken, and 2'):
+        edit(recurrent(1, 2))
+
+
+def test_a_merge_written_as_a_plus_is_replaced_like_one() -> None:
+    """What takes the place of ``a + b`` is given both as a list, as it expects them."""
+    edited = replace(layers.Add, layers.Multiply())(gated())
+    assert [type(each) for each in edited.layers].count(layers.Multiply) == 2

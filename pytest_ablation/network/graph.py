@@ -54,11 +54,13 @@ class Node:
         layer: A Keras layer or operation, a nested network as a Graph, or a Bridge.
         args: What it is called with, a Ref in the place of each tensor.
         kwargs: By name.
+        must_merge: Whether it has the place of a layer that made one tensor of several.
     """
 
     layer: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    must_merge: bool = False
 
     @property
     def refs(self) -> list[Ref]:
@@ -424,7 +426,13 @@ def _layer(layer: Any) -> Any:
 
 
 class _MisfitError(Exception):
-    """A layer cannot take what comes to it, or the network would give something else."""
+    """A layer cannot take what comes to it, or the network would give something else.
+
+    Attributes:
+        advice: What to write instead where no repair would do.
+    """
+
+    advice = "Write the network that you mean as a function: use(that_function)."
 
 
 def assembled(graph: Graph) -> keras.Model:
@@ -438,7 +446,7 @@ def assembled(graph: Graph) -> keras.Model:
     try:
         return _fitted(graph, lambda bridge: bridge.repair)[0]
     except _MisfitError as misfit:
-        raise AblationError(f"{misfit} {_advice(graph)}") from misfit.__cause__
+        raise AblationError(f"{misfit} {_advice(graph) or misfit.advice}") from misfit.__cause__
 
 
 def _fitted(
@@ -457,12 +465,12 @@ def _fitted(
 
 
 def _advice(graph: Graph) -> str:
-    """Return what a user could write instead of an edit that cannot be built."""
+    """Return which repair would do; empty where none would."""
     try:
         with without_weights():
             _, fitted = _fitted(graph, lambda bridge: True)
     except _MisfitError:
-        return "Write the network that you mean as a function: use(that_function)."
+        return ""
     asked = " and ".join(dict.fromkeys(bridge.edit for bridge in fitted if not bridge.repair))
     names = [f'"{bridge.name}"' for bridge in fitted]
     after = ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])
@@ -543,8 +551,11 @@ class _Assembly:
         except _MisfitError:
             raise
         except Exception as error:
-            raise _MisfitError(_refusal(graph, node, layer, tensors, error)) from error
+            raise _refused(graph, node, layer, tensors, first_line(error)) from error
         results = keras.tree.flatten(result)
+        if node.must_merge and len(results) > 1:
+            said = f"it gives {len(results)} tensors, and was to make one of them"
+            raise _refused(graph, node, layer, tensors, said)
         self._is_doubtful |= len(results) > 1 and any(isinstance(each, list) for each in args)
         tensors |= {Ref(number, place): tensor for place, tensor in enumerate(results)}
         return [layer]
@@ -640,18 +651,25 @@ def _shapes(tensors: list[Any]) -> list[Shape]:
     return [tuple(tensor.shape) for tensor in tensors]
 
 
-def _refusal(
-    graph: Graph, node: Node, layer: Any, tensors: Mapping[Ref, Any], error: Exception
-) -> str:
-    """Say which layer refuses what, of which shape and from where."""
+def _refused(
+    graph: Graph, node: Node, layer: Any, tensors: Mapping[Ref, Any], why: str
+) -> _MisfitError:
+    """Return an error that says which layer refuses what, of which shape and from where."""
     came = [
         f"{said_shape(tensors[ref].shape)} from {_origin(graph, ref)}"
         for ref in dict.fromkeys(node.refs)
     ]
-    return (
+    misfit = _MisfitError(
         f'{type(layer).__name__} "{layer.name}" cannot take what comes before it, '
-        f"{' and '.join(came)}: {first_line(error).rstrip('.')}."
+        f"{' and '.join(came)}: {why.rstrip('.')}."
     )
+    if node.must_merge:
+        branch = _origin(graph, node.refs[-1])
+        misfit.advice = (
+            "Put a layer there that makes one tensor of several, as Multiply does, or take one of "
+            f'them away: cut({branch}, into="{layer.name}").'
+        )
+    return misfit
 
 
 def _origin(graph: Graph, ref: Ref) -> str:

@@ -129,7 +129,9 @@ def first_line(error: BaseException) -> str:
     lines = [line for line in said.splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
         del lines[0]
-    return lines[0].partition(" Make sure custom")[0].strip() if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return re.split(" Make sure custom| Inputs received:", lines[0])[0].strip()
 
 
 def _is_derived(layer: Layer, name: str, config: Mapping[str, Any]) -> bool:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from typing import Any, TypeAlias
 
+import keras
+
 from pytest_ablation.errors import AblationError
 from pytest_ablation.network import layer as layers
 from pytest_ablation.network.graph import (
@@ -103,7 +105,14 @@ def configure(graph: Graph, selector: Selector, config: Mapping[str, Any], asked
 
 
 def insert(graph: Graph, layer: LayerOrFunction, after: Selector, asked: Asked) -> Edited:
-    """Put a copy of a layer after each selected one, called as often as that is."""
+    """Put a copy of a layer after each selected one, called as often as that is.
+
+    Of several tensors that the selected one gives it takes the first, or else the only one that is
+    taken.
+
+    Raises:
+        AblationError: Others are taken, and not the first.
+    """
     known = sites(graph)
     chosen = _outermost(select(known, after))
     taken = {site.name for site in known}
@@ -115,8 +124,8 @@ def insert(graph: Graph, layer: LayerOrFunction, after: Selector, asked: Asked) 
     def inserted(level: Graph, keys: set[int]) -> Graph:
         for number, node in list(level.nodes.items()):
             if id(node.layer) in keys:
-                added = Node(new[id(node.layer)], (Ref(number),))
-                level = _followed(level, Ref(number), added, asked)
+                ref = _main(level, number)
+                level = _followed(level, ref, Node(new[id(node.layer)], (ref,)), asked)
         return level
 
     return at_levels(graph, chosen, inserted), _paths(chosen)
@@ -166,7 +175,9 @@ def cut(graph: Graph, branch: Selector | Shortcut, into: Selector, asked: Asked)
 
 def same(before: Graph, after: Graph) -> bool:
     """Tell whether two graphs are of the same layers, set alike and connected alike."""
-    (one, one_ends), (other, other_ends) = _without_bridges(before), _without_bridges(after)
+    (one, one_ends), (other, other_ends) = (
+        _without_bridges(each.pruned()) for each in (before, after)
+    )
     if one.keys() != other.keys() or one_ends != other_ends:
         return False
     return all(
@@ -262,6 +273,20 @@ def leaving(graph: Graph, region: set[int]) -> list[Ref]:
     return [ref for ref in dict.fromkeys([*taken, *refs_in(graph.outputs)]) if ref.node in region]
 
 
+def _main(graph: Graph, number: int) -> Ref:
+    """Return the tensor of a node that is meant where one is."""
+    taken = leaving(graph, {number})
+    if Ref(number) in taken or not taken:
+        return Ref(number)
+    if len(taken) > 1:
+        raise AblationError(
+            f'of what "{_name(graph, taken[0])}" gives, the first tensor is not taken, and '
+            f"{len(taken)} others are: which is meant is not known. Write the network that you "
+            "mean as a function: use(that_function)."
+        )
+    return taken[0]
+
+
 # --------------------------------------------------------------------------------------- remove
 
 
@@ -340,7 +365,8 @@ def _with_layers(
         for number in numbers:
             node = nodes[number]
             layer = new[id(node.layer)]
-            nodes[number] = Node(layer, node.args, _accepted(layer, node.kwargs))
+            args, kwargs = _passed(node, layer)
+            nodes[number] = Node(layer, args, kwargs, _is_merge(level, number))
         level = with_fields(level, nodes=nodes)
         for number in numbers:
             for ref in leaving(level, {number}):
@@ -351,11 +377,28 @@ def _with_layers(
     return at_levels(graph, chosen, renewed)
 
 
-def _accepted(layer: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what another layer takes of the keywords that the old one was called with."""
+def _is_merge(graph: Graph, number: int) -> bool:
+    """Tell whether a node makes one tensor of several."""
+    node = graph.nodes[number]
+    layer = node.layer.model if isinstance(node.layer, Graph) else node.layer
+    tensors = set(map(graph.source, refs_in(node.args)))
+    return node.must_merge or (
+        len(tensors) > 1 and not isinstance(layer.output, list | tuple | dict)
+    )
+
+
+def _passed(node: Node, layer: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what another layer takes of what the old one was called with.
+
+    A merge takes a list of what an operation, as ``a + b``, takes one by one.
+    """
     parameters = inspect.signature(layer.call).parameters
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    return {key: value for key, value in kwargs.items() if takes_all or key in parameters}
+    kwargs = {key: each for key, each in node.kwargs.items() if takes_all or key in parameters}
+    is_operation = isinstance(layer, keras.layers.Layer) and layers.is_operation(node.layer)
+    if is_operation and len(refs_in(node.args)) == len(node.args) > 1:
+        return ([*node.args],), kwargs
+    return node.args, kwargs
 
 
 def _arguments(layer: Any, config: Mapping[str, Any]) -> dict[str, Any]:
