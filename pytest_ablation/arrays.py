@@ -81,6 +81,11 @@ def taken(arrays: Arrays, chosen: Any) -> Any:
     return mapped(lambda array: array[chosen], arrays)
 
 
+def shapes(arrays: Arrays) -> Any:
+    """Return the shape of any number of examples, of each array."""
+    return mapped(lambda array: (None, *array.shape[1:]), arrays)
+
+
 def digest(*arrays: Arrays) -> str:
     """Return the SHA-256 of dtypes, shapes and values, and of names, as hexadecimal digits."""
     import numpy as np

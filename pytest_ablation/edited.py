@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING, Any
 
-from pytest_ablation import settings
+from pytest_ablation import arrays, settings
 from pytest_ablation.ablation import (
     Ablation,
     Configure,
@@ -38,16 +38,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EditedModel:
-    """A model function: another one's network, edited by these steps."""
+    """A model function: another one's network, edited by these steps.
+
+    Attributes:
+        base: The other one.
+        steps: The edits.
+        shapes: Of the examples, for a network that does not say them.
+    """
 
     base: ModelFunction
     steps: tuple[ModelStep, ...]
+    shapes: Any
 
     def __call__(self) -> keras.Model:
         """Return the edited network."""
         from pytest_ablation.network import blueprint
 
-        return _assembled(blueprint.looked_at(self.base), self.steps)
+        return _assembled(blueprint.looked_at(self.base, self.shapes), self.steps, self.shapes)
 
 
 def experiment(target: Experiment, ablation: Ablation) -> Experiment:
@@ -72,8 +79,9 @@ def experiment(target: Experiment, ablation: Ablation) -> Experiment:
                 f"{steps[0]!r}: the experiment has settings and no Keras network to edit. "
                 f"{_what_to_override(target)}"
             )
-        target = with_fields(target, model=EditedModel(target.model, steps))
-        blueprint.looked_at(target.model)
+        shapes = arrays.shapes(target.data.x_train)
+        target = with_fields(target, model=EditedModel(target.model, steps, shapes))
+        blueprint.looked_at(target.model, shapes)
     return target
 
 
@@ -181,10 +189,10 @@ def _fed(target: Experiment, step: FeedWith) -> Any:
     return result
 
 
-def _assembled(model: keras.Model, steps: Sequence[ModelStep]) -> keras.Model:
+def _assembled(model: keras.Model, steps: Sequence[ModelStep], shapes: Any = None) -> keras.Model:
     from pytest_ablation.network import graph
 
-    result, _ = _applied(model, steps)
+    result, _ = _applied(model, steps, shapes)
     if not isinstance(result, graph.Graph):
         return result
     with naming(Ablation(tuple(steps))):
@@ -192,7 +200,7 @@ def _assembled(model: keras.Model, steps: Sequence[ModelStep]) -> keras.Model:
 
 
 def _applied(
-    model: keras.Model, steps: Sequence[ModelStep]
+    model: keras.Model, steps: Sequence[ModelStep], shapes: Any = None
 ) -> tuple[keras.Model | Graph, list[list[str]]]:
     """Apply all steps without building the network, which half the steps may not allow.
 
@@ -207,7 +215,7 @@ def _applied(
         names: list[str] = []
         with naming(step):
             if isinstance(step, Use):
-                new = blueprint.fresh(step.model)
+                new = blueprint.shaped(blueprint.fresh(step.model), shapes)
                 before = result.model if isinstance(result, graph.Graph) else result
                 changed = blueprint.of(new) != blueprint.of(before)
                 result = new

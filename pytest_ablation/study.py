@@ -453,12 +453,9 @@ class Arm:
         """The network as a Keras model, untrained."""
         from pytest_ablation.network import blueprint
 
-        with _precision(self.experiment.recipe.precision):
-            model = blueprint.looked_at(self.experiment.model)
-        if not model.built:
-            x = self.experiment.data.x_train
-            model.build(arrays.mapped(lambda array: (None, *array.shape[1:]), x))
-        return model
+        experiment = self.experiment
+        with _precision(experiment.recipe.precision):
+            return blueprint.looked_at(experiment.model, arrays.shapes(experiment.data.x_train))
 
     @property
     def params(self) -> int:

@@ -226,3 +226,47 @@ def test_leave_one_out_gives_a_parameter_a_layer() -> None:
     ]
     with pytest.raises(AblationError, match="no Conv2D layer"):
         leave_one_out(net, layers.Conv2D)
+
+
+def unbuilt() -> keras.Model:
+    """Return a network that takes its shapes from the first examples."""
+    return keras.Sequential(
+        [
+            layers.Flatten(name="flatten"),
+            layers.Dense(8, name="dense"),
+            layers.Dense(2, name="classes"),
+        ]
+    )
+
+
+def test_a_network_without_an_input_has_its_shapes_from_the_data() -> None:
+    """An edit is checked, and repaired, as if the network said them."""
+    experiment = with_fields(EXPERIMENT, model=unbuilt)
+    with pytest.raises(AblationError, match="the network would give 4 × 4 × 2 in place of 2"):
+        remove("flatten")(experiment)
+    edited: Any = remove("flatten", repair=True)(experiment)
+    assert "flatten_pooling" in names(edited.model())
+    assert str(use(unbuilt)) == "use unbuilt"
+    with pytest.raises(AblationError, match="the network is so already"):
+        use(unbuilt)(experiment)
+    convolved = layers.Conv2D(4, 3, name="conv")
+    table = with_fields(EXPERIMENT.data, x_train=np.ones((300, 5)), x_test=np.ones((100, 5)))
+    wrong = with_fields(EXPERIMENT, model=lambda: keras.Sequential([convolved]), data=table)
+    with pytest.raises(AblationError, match=r"examples, of shape \(5\): .*expected min_ndim"):
+        remove("conv")(wrong)
+
+
+def test_a_network_that_is_built_by_hand_or_by_a_call_is_edited_as_any() -> None:
+    """One that is not built is edited too, where no shape matters."""
+    by_hand, by_call = unbuilt(), unbuilt()
+    by_hand.build((None, 4, 4, 3))
+    by_call(np.ones((2, 4, 4, 3)))
+    for model in (by_hand, by_call):
+        assert remove("dense")(model).count_params() == 48 * 2 + 2
+        with pytest.raises(AblationError, match="in place of 2"):
+            remove("flatten")(model)
+    assert names(remove("dense")(unbuilt())) == ["flatten", "classes"]
+    whole = keras.Sequential([unbuilt(), layers.Softmax(name="softmax")])
+    assert names(remove("dense")(whole).layers[0]) == ["flatten", "classes"]
+    with pytest.raises(AblationError, match=r"give .* a keras\.Input as its first layer"):
+        remove("flatten", repair=True)(unbuilt())

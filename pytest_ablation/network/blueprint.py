@@ -45,26 +45,61 @@ def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
     return _deserialized(_with_names(json.loads(of(model)), renamed))
 
 
-def looked_at(model_function: Callable[[], keras.Model]) -> keras.Model:
+def looked_at(model_function: Callable[[], keras.Model], shapes: Any = None) -> keras.Model:
     """Return a function's network as `fresh` does, to look at and not to train.
 
     It is built once for all who look, and without weights, which takes a third of the time. A
     function that computes with its weights gets them.
 
+    Args:
+        model_function: The function.
+        shapes: Of the examples that it will be given, where that is known.
+
     Raises:
-        AblationError: As `fresh` does.
+        AblationError: As `fresh` and `shaped` do.
     """
-    policy = str(keras.config.dtype_policy().name)
     known = _LOOKED_AT.setdefault(model_function, {})
-    if policy not in known:
+    keys = [str(keras.config.dtype_policy().name)]
+    keys.append(f"{keys[0]} {shapes}")
+    if keys[0] not in known:
+        known[keys[0]] = _looked_at(model_function, None)
+    if known[keys[0]].built or shapes is None:
+        return known[keys[0]]
+    if keys[1] not in known:
+        known[keys[1]] = _looked_at(model_function, shapes)
+    return known[keys[1]]
+
+
+def _said(shapes: Any) -> str:
+    """Return shapes without the number of examples: ``(32, 32, 3)``."""
+    return re.sub(r"\(None,? ?", "(", str(shapes))
+
+
+def _looked_at(model_function: Callable[[], keras.Model], shapes: Any) -> keras.Model:
+    try:
+        with without_weights():
+            return shaped(fresh(model_function), shapes)
+    except AblationError:
+        raise
+    except Exception:
+        return shaped(fresh(model_function), shapes)
+
+
+def shaped(model: keras.Model, shapes: Any) -> keras.Model:
+    """Return a network, built for examples where it does not say itself of which shape they are.
+
+    Raises:
+        AblationError: It cannot take examples of these shapes.
+    """
+    if not model.built and shapes is not None:
         try:
-            with without_weights():
-                known[policy] = fresh(model_function)
-        except AblationError:
-            raise
-        except Exception:
-            known[policy] = fresh(model_function)
-    return known[policy]
+            model.build(shapes)
+        except Exception as error:  # whatever a layer raises of what it cannot take
+            raise AblationError(
+                f"the network cannot take the data's examples, of shape {_said(shapes)}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+    return model
 
 
 @contextmanager

@@ -94,6 +94,11 @@ class Graph:
         return str(self.model.name)
 
     @property
+    def is_unbuilt(self) -> bool:
+        """Whether it is a Sequential model that is built by its first batch."""
+        return all(self.nodes[ref.node].layer is None for ref in refs_in(self.inputs))
+
+    @property
     def free(self) -> int:
         """A number for another node."""
         return max(self.nodes, default=-1) + 1
@@ -496,13 +501,9 @@ class _Assembly:
     def network(self, graph: Graph) -> keras.Model:
         """Return the network, if it gives what the model gave that the graph was read from."""
         self._names = {site.name for site in sites(graph)}
-        if all(graph.nodes[ref.node].layer is None for ref in refs_in(graph.inputs)):
-            # A Sequential model that is built by its first batch.
-            copies = [self._copy(node.layer) for node in _inner(graph) if not _is_bridge(node)]
-            if not copies:
-                raise AblationError("no layer would be left.")
-            return keras.Sequential(copies, name=graph.name)
         model = self._built(graph)
+        if graph.is_unbuilt:
+            return model
         before, after = (_shapes(each.outputs) for each in (graph.model, model))
         if before != after:
             raise _MisfitError(f"the network would give {said_shapes(after)} in place of "
@@ -511,7 +512,21 @@ class _Assembly:
             _follow(model)
         return model
 
+    def _unbuilt(self, graph: Graph) -> keras.Model:
+        inner = list(_inner(graph))
+        if any(_is_bridge(node) and node.layer.repair for node in inner):
+            raise AblationError(
+                f'shapes can be repaired where they are known: give "{graph.name}" a keras.Input '
+                "as its first layer, or build it."
+            )
+        copies = [self._copy(node.layer) for node in inner if not _is_bridge(node)]
+        if not copies:
+            raise AblationError("no layer would be left.")
+        return keras.Sequential(copies, name=graph.name)
+
     def _built(self, graph: Graph) -> keras.Model:
+        if graph.is_unbuilt:
+            return self._unbuilt(graph)
         tensors: dict[Ref, Any] = {}
         chain: list[Any] = []
         given = {ref.node for ref in refs_in(graph.inputs)}
