@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pytest_ablation import AblationError, remove
+from pytest_ablation import AblationError, remove, replace
 from pytest_ablation.network import blueprint
 from tests.tiny import net
 
@@ -258,3 +258,58 @@ def test_a_layer_in_two_networks_is_refused() -> None:
     for act in (blueprint.looked_at, lambda function: remove("shared")(function())):
         with pytest.raises(AblationError, match=message):
             act(network)
+
+
+def adapted(layer: keras.layers.Layer, seen: Any) -> keras.Model:
+    """Return a network with a layer that has learned of data, in a network within it."""
+    layer.adapt(seen)
+    first = keras.Sequential([keras.Input((3,)), layer], name="first")
+    given = keras.Input((3,))
+    return keras.Model(given, layers.Dense(2, name="out")(layers.Dropout(0.5)(first(given))))
+
+
+SEEN = np.random.default_rng(0).normal([5, 6, 7], [1, 2, 3], (50, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: adapted(layers.Normalization(), SEEN),
+        lambda: adapted(layers.Normalization(axis=None), SEEN),
+        lambda: adapted(layers.Discretization(num_bins=4), SEEN.ravel()),
+    ],
+)
+def test_what_was_learned_of_data_before_training_stays(make: Callable[[], keras.Model]) -> None:
+    """Baseline and variant have the statistics that the user's function has adapted."""
+    model = blueprint.looked_at(make)
+    expected = make().get_layer("first")(SEEN)
+    for network in (model, remove(layers.Dropout)(model), remove(layers.Dropout)(make())):
+        built = blueprint.build(blueprint.of(network), seed=0).get_layer("first")
+        np.testing.assert_allclose(built(SEEN), expected, rtol=1e-5)
+    assert blueprint.of(model) == blueprint.of(blueprint.fresh(make))
+
+
+def test_statistics_that_would_be_others_make_another_network() -> None:
+    """Another mean is another trial, and a layer that has learned nothing is no copy of one."""
+    model, other = (adapted(layers.Normalization(name="norm"), x) for x in (SEEN, SEEN + 1))
+    assert blueprint.of(model) != blueprint.of(other)
+    assert model.get_layer("first").get_layer("norm").input_mean is None
+    plain = replace("first/norm", layers.Normalization())(model)
+    np.testing.assert_allclose(plain.get_layer("first")(SEEN), SEEN)
+
+
+def test_words_keep_their_numbers() -> None:
+    """A vocabulary that was learned is that of every copy; one with frequencies is refused."""
+    words = np.array(["a b c", "b c d", "c d"])
+
+    def network(mode: str) -> keras.Model:
+        layer = layers.TextVectorization(output_mode=mode, name="words")
+        layer.adapt(words)
+        return keras.Sequential([keras.Input((), dtype="string"), layer])
+
+    for mode in ("multi_hot", "int"):
+        model = network(mode)
+        built = blueprint.build(blueprint.of(model), seed=0)
+        np.testing.assert_array_equal(built(words), model(words))
+    with pytest.raises(AblationError, match=r"give the layer .* vocabulary= and idf_weights="):
+        blueprint.of(network("tf_idf"))

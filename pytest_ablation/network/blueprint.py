@@ -22,6 +22,7 @@ from keras.src.saving.serialization_lib import SafeModeScope  # private: likewis
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
+from pytest_ablation.network.adapted import told_what_was_adapted
 
 
 def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
@@ -130,7 +131,8 @@ def of(model: keras.Model) -> str:
     """
     check_sharing(model)
     try:
-        config = keras.saving.serialize_keras_object(model)
+        with told_what_was_adapted(model):
+            config = keras.saving.serialize_keras_object(model)
     except NotImplementedError as error:
         raise AblationError(
             f"{type(model).__name__} gives no configuration (get_config), so it cannot be copied "

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import keras
 
 from pytest_ablation.errors import AblationError, did_you_mean
+from pytest_ablation.network.adapted import told_what_was_adapted
 from pytest_ablation.network.blueprint import from_config, keras_name
 
 Layer: TypeAlias = keras.layers.Layer
@@ -60,7 +61,8 @@ def is_network(layer: Any) -> bool:
 def config(layer: Any) -> dict[str, Any]:
     """Return a layer's settings; none of one that does not say them."""
     try:
-        return dict(layer.get_config())
+        with told_what_was_adapted(layer):
+            return dict(layer.get_config())
     except NotImplementedError:
         return {}
 
@@ -105,7 +107,11 @@ def copied(layer: Any, name: str = "") -> Any:
     """
     named = {"name": name} if name else {}
     try:
-        return from_config(layer, {**layer.get_config(), **named})
+        with told_what_was_adapted(layer):
+            own = layer.get_config()
+        return from_config(layer, {**own, **named})
+    except AblationError:
+        raise
     except Exception as error:  # whatever a layer of the user's own raises
         raise AblationError(
             f'{type(layer).__name__} "{layer.name}" cannot be copied from its configuration: '

@@ -203,7 +203,7 @@ def _alike(one: Any, other: Any) -> bool:
         return True
     if isinstance(one, Graph) and isinstance(other, Graph):
         return same(one, other)
-    return type(one) is type(other) and one.get_config() == other.get_config()
+    return type(one) is type(other) and layers.config(one) == layers.config(other)
 
 
 # ------------------------------------------------------------------------------------ selected
