@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, overload
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Experiment
-from pytest_ablation.recipe import Recipe
+from pytest_ablation.recipe import Recipe, plainly
 from pytest_ablation.selectors import (
     Having,
     Selector,
@@ -398,7 +398,7 @@ def train_with(**recipe: Any) -> Ablation:
                 f"train_with({settings(recipe)}): a recipe has no setting {name!r}. "
                 f"Settings: {', '.join(known)}." + did_you_mean(name, known)
             )
-    return Ablation((TrainWith(recipe),))
+    return Ablation((TrainWith(plainly(recipe)),))
 
 
 def override(**settings: Any) -> Ablation:

@@ -16,9 +16,7 @@ REGRESSIONS = (
     *("mape", "mean_absolute_percentage_error", "msle", "mean_squared_logarithmic_error"),
     *("huber", "log_cosh", "logcosh", "poisson", "cosine_similarity"),
 )
-
-
-# A word of these in a metric's name says that it counts what is wrong.
+SEVERAL = ("augmentation", "callbacks", "metrics")  # settings of one thing or several
 
 
 @dataclass(frozen=True)
@@ -87,13 +85,12 @@ class Recipe:
                 raise AblationError(
                     f"Recipe({name}={value!r}): {name} is a number of at least {least:g}{limit}."
                 )
+        if self.metrics is None:
+            object.__setattr__(self, "metrics", self._usual_metrics)
+        for name, value in plainly({name: getattr(self, name) for name in SEVERAL}).items():
+            object.__setattr__(self, name, value)
         for name in ("augmentation", "callbacks"):
-            object.__setattr__(self, name, _as_tuple(getattr(self, name)))
             self._check_each(name)
-        metrics = self._usual_metrics if self.metrics is None else self.metrics
-        if not isinstance(metrics, Mapping):
-            metrics = tuple(metrics) if isinstance(metrics, list | tuple) else (metrics,)
-        object.__setattr__(self, "metrics", metrics)
 
     @property
     def metric_names(self) -> tuple[str, ...] | None:
@@ -142,6 +139,21 @@ class Recipe:
                     + did_you_mean(name, known)
                 )
         return replace(self, **changes)
+
+
+def plainly(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in the one way that a recipe has them, however they are written.
+
+    One thing, several in a list, or a Keras layer's own layers are a tuple.
+    """
+    return {
+        name: value if name not in SEVERAL or _is_left(name, value) else _as_tuple(value)
+        for name, value in settings.items()
+    }
+
+
+def _is_left(name: str, value: Any) -> bool:
+    return name == "metrics" and (value is None or isinstance(value, Mapping))
 
 
 def _as_tuple(given: Any) -> tuple[Any, ...]:

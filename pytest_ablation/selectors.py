@@ -181,6 +181,8 @@ def _value(value: Any) -> str:
         return f"[{within}]" if isinstance(value, list) else f"({within})"
     if isinstance(value, partial):
         return f"{word(value.func)}({settings(value.keywords)})"
-    if isinstance(value, str | int | float | bool | dict | None):
+    if isinstance(value, float):
+        return repr(float(value))  # NumPy's too
+    if isinstance(value, str | int | bool | dict | None):
         return repr(value)
     return word(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace as with_fields
+from functools import partial
 from typing import Any
 
 import keras
@@ -192,6 +193,22 @@ def test_train_with_changes_the_recipe_and_nothing_else() -> None:
     assert (edited.model, edited.data) == (EXPERIMENT.model, EXPERIMENT.data)
     with pytest.raises(AblationError, match="nothing would change"):
         train_with(batch_size=16)(EXPERIMENT)
+
+
+def test_one_setting_written_in_several_ways_is_one_edit() -> None:
+    """A list, a tuple and one thing alone are the same variant, and not two names of one."""
+    stop = partial(keras.callbacks.EarlyStopping, patience=3)
+    for ways in (
+        [train_with(callbacks=way) for way in ((), [], None)],
+        [train_with(callbacks=way) for way in ((stop,), [stop], stop)],
+        [train_with(metrics=way) for way in (("mse",), ["mse"], "mse")],
+        [train_with(learning_rate=way) for way in (0.1, np.float64(0.1))],
+    ):
+        assert len(set(map(repr, ways))) == 1
+        assert all(way == ways[0] for way in ways)
+    for ablation in (train_with(callbacks=[]), train_with(augmentation=())):
+        with pytest.raises(AblationError, match="the recipe is so already"):
+            ablation(EXPERIMENT)
 
 
 def test_train_with_is_no_edit_of_a_bare_network() -> None:
