@@ -225,10 +225,13 @@ class Ablation:
     Attributes:
         steps: What it does, in order.
         parts: The two ablations that it is the sum of; none where it is a single one.
+        is_of_all: Whether it is one of all that could be asked for, and none that was: its test is
+            skipped where the network cannot be built.
     """
 
     steps: tuple[Step, ...]
     parts: tuple[Ablation, ...] = field(default=(), compare=False)
+    is_of_all: bool = field(default=False, compare=False)
 
     def __add__(self, other: Ablation) -> Ablation:
         if not isinstance(other, Ablation):

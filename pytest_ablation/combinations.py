@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,10 @@ def leave_one_out(
     Of a recipe it gives one for each setting that could be left out, each layer of the augmentation
     and each callback by itself; of a dataset, one for each class.
 
+    Without selectors it is one for all of them, also for those that no network can be built
+    without, as a merge or an Embedding: their tests are skipped, and say why. What selectors name
+    is an error there.
+
     Args:
         of: The network's function, which is built once, to know its layers; or a Recipe or Dataset.
         selectors: Which layers, as in `remove`; of a recipe the names of settings, of a dataset
@@ -76,7 +80,12 @@ def leave_one_out(
         else:
             groups = _groups([*chosen.values()], by)
     return [
-        pytest.param(remove(*_selecting(group, paths, known), repair=repair), id=_id(group))
+        pytest.param(
+            replace(
+                remove(*_selecting(group, paths, known), repair=repair), is_of_all=not selectors
+            ),
+            id=_id(group),
+        )
         for group, paths in groups.items()
     ]
 

@@ -10,6 +10,10 @@ class AblationError(Exception):
     """A mistake in a study: what was asked, what there is, what to do, in one message."""
 
 
+class UnbuildableError(AblationError):
+    """An edit that leaves a network that cannot be built."""
+
+
 class DataError(AblationError):
     """Images or labels that cannot be read, or are not what they are said to be."""
 

@@ -225,8 +225,14 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
         def parts() -> tuple[Arm, ...]:
             return tuple(study.part(experiment, part) for part in ablation.parts)
 
+        try:
+            arm = study.variant(experiment, ablation)
+        except AblationError as error:
+            if suite.is_to_be_skipped(request.node, error):
+                pytest.skip(str(error))
+            raise
         trained = Trained(
-            study.variant(experiment, ablation),
+            arm,
             study.baseline(experiment),
             _asserted(request.node),
             parts,
@@ -281,7 +287,7 @@ def _look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: S
                 variant = study.variant(experiment, suite.ablation(item))
                 arms += [variant] if suite.trains_variant(item) else []
         except AblationError as error:
-            if item is not request.node:
+            if item is not request.node and not suite.is_to_be_skipped(item, error):
                 _say(request.config, f"will end in an error: {item.nodeid}: {error}")
         needed.append(arms)
     if options.plan(request.config):

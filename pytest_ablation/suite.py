@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, UnbuildableError
 
 if TYPE_CHECKING:
     from pytest_ablation.ablation import Ablation
@@ -71,6 +71,11 @@ def ablation(item: pytest.Item) -> Ablation:
             f"{given[0]!r} is no ablation. Write an edit, as remove(…), configure(…) or use(…)."
         )
     return given[0]
+
+
+def is_to_be_skipped(item: pytest.Item, error: AblationError) -> bool:
+    """Tell whether a test is of a layer that nobody named, and that cannot be left out."""
+    return isinstance(error, UnbuildableError) and ablation(item).is_of_all
 
 
 def of_one_experiment(item: pytest.Item) -> list[pytest.Item]:

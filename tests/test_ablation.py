@@ -198,12 +198,14 @@ def test_train_with_changes_the_recipe_and_nothing_else() -> None:
 def test_one_setting_written_in_several_ways_is_one_edit() -> None:
     """A list, a tuple and one thing alone are the same variant, and not two names of one."""
     stop = partial(keras.callbacks.EarlyStopping, patience=3)
-    for ways in (
-        [train_with(callbacks=way) for way in ((), [], None)],
-        [train_with(callbacks=way) for way in ((stop,), [stop], stop)],
-        [train_with(metrics=way) for way in (("mse",), ["mse"], "mse")],
-        [train_with(learning_rate=way) for way in (0.1, np.float64(0.1))],
-    ):
+    several: tuple[tuple[str, tuple[Any, ...]], ...] = (
+        ("callbacks", ((), [], None)),
+        ("callbacks", ((stop,), [stop], stop)),
+        ("metrics", (("mse",), ["mse"], "mse")),
+        ("learning_rate", (0.1, np.float64(0.1))),
+    )
+    for name, written in several:
+        ways = [train_with(**{name: value}) for value in written]
         assert len(set(map(repr, ways))) == 1
         assert all(way == ways[0] for way in ways)
     for ablation in (train_with(callbacks=[]), train_with(augmentation=())):

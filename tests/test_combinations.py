@@ -18,6 +18,7 @@ from pytest_ablation import (
     one_at_a_time,
     remove,
 )
+from tests.test_plugin import write
 from tests.test_surgery import nested, residual
 from tests.tiny import EXPERIMENT, RECIPE, net
 
@@ -45,6 +46,41 @@ def test_one_class_of_layers_at_a_time() -> None:
         "Conv2D": 'remove("block1_conv", "block2_conv1", "block2_skip", "block2_conv2")',
         "Add": "remove(Add)",
     }
+
+
+def test_what_cannot_be_left_out_is_skipped_unless_it_was_named(suite: pytest.Pytester) -> None:
+    """A sweep over all layers is not red for those that nobody could leave out, and hides none."""
+    write(
+        suite,
+        """
+import keras
+from dataclasses import replace as with_fields
+from tiny import EXPERIMENT
+
+def merged():
+    given = keras.Input((4, 4, 3))
+    x = layers.Flatten(name="flatten")(given)
+    y = layers.Dense(48, name="dense")(x)
+    x = layers.Add(name="add")([x, layers.Dropout(0.5)(y)])
+    return keras.Model(given, layers.Dense(2, activation="softmax", name="classes")(x))
+
+@pytest.fixture(scope="session")
+def experiment():
+    return with_fields(EXPERIMENT, model=merged)
+
+@pytest.mark.parametrize("variant", leave_one_out(merged, by=type), indirect=True)
+def test_all(variant):
+    assert variant.params >= 0
+
+@pytest.mark.parametrize("variant", leave_one_out(merged, layers.Add), indirect=True)
+def test_named(variant):
+    assert variant.params >= 0
+""",
+    )
+    result = suite.runpytest("-rs")
+    result.assert_outcomes(passed=1, skipped=3, errors=1)
+    result.stdout.fnmatch_lines(['*SKIPPED*remove(Add): 2 tensors enter "add": from*'])
+    result.stdout.no_fnmatch_line("*will end in an error*test_all*")
 
 
 def test_one_block_at_a_time() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, UnbuildableError
 from pytest_ablation.network import masks
 from pytest_ablation.network.adapter import adapters
 from pytest_ablation.network.blueprint import check_sharing, keras_name, without_weights
@@ -446,12 +446,13 @@ def assembled(graph: Graph) -> keras.Model:
     Where a layer cannot take what comes to it, the last bridge that may is made to fit.
 
     Raises:
-        AblationError: A layer that cannot take what comes before it, or another output shape.
+        UnbuildableError: A layer that cannot take what comes before it, or another output shape.
     """
     try:
         return _fitted(graph, lambda bridge: bridge.repair)[0]
     except _MisfitError as misfit:
-        raise AblationError(f"{misfit} {_advice(graph) or misfit.advice}") from misfit.__cause__
+        advice = _advice(graph) or misfit.advice
+        raise UnbuildableError(f"{misfit} {advice}") from misfit.__cause__
 
 
 def _fitted(
@@ -521,7 +522,7 @@ class _Assembly:
             )
         copies = [self._copy(node.layer) for node in inner if not _is_bridge(node)]
         if not copies:
-            raise AblationError("no layer would be left.")
+            raise UnbuildableError("no layer would be left.")
         return keras.Sequential(copies, name=graph.name)
 
     def _built(self, graph: Graph) -> keras.Model:
@@ -538,7 +539,7 @@ class _Assembly:
             if number not in given:
                 chain += self._call(graph, number, tensors)
         if len(chain) == len(given):
-            raise AblationError("no layer would be left.")
+            raise UnbuildableError("no layer would be left.")
         if graph.is_chain:
             return _frozen_as(graph.model, keras.Sequential(chain, name=graph.name))
         kind = keras.Model if isinstance(graph.model, keras.Sequential) else type(graph.model)

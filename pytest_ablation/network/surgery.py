@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, UnbuildableError
 from pytest_ablation.network import layer as layers
 from pytest_ablation.network.graph import (
     Bridge,
@@ -334,12 +334,12 @@ def _entering(graph: Graph, region: set[int]) -> Ref:
     names = _names(graph, region)
     what = f'"{names[0]}"' if len(names) == 1 else f"what would go ({', '.join(names[:4])})"
     if not entering:
-        raise AblationError(f"nothing enters {what}, so nothing could take its place.")
+        raise UnbuildableError(f"nothing enters {what}, so nothing could take its place.")
     sources = [_name(graph, ref) for ref in entering]
     takes = {n: set(map(graph.source, graph.nodes[n].refs)) for n in sorted(region)}
     merges = [n for n, refs in takes.items() if next(iter(entering)) in refs and len(refs) > 1]
     merge = graph.nodes[merges[0]].layer.name if merges else names[-1]
-    raise AblationError(
+    raise UnbuildableError(
         f"{len(entering)} tensors enter {what}: from {_and(sources)}. Say which of them goes: "
         f'cut("{sources[0]}", into="{merge}"), or another.'
     )
