@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +145,37 @@ def test_a_merge_alone_is_refused_with_the_edit_that_would_do() -> None:
     )
     with pytest.raises(AblationError, match=message):
         remove("block1_add")(residual())
+
+
+def siamese() -> keras.Model:
+    """Return a network whose merge has both of its inputs from one layer that is called twice."""
+    given, shared = keras.Input((4,), name="vector"), layers.Dense(4, name="shared")
+    x = layers.Multiply(name="both")([shared(given), shared(layers.Dense(4, name="turned")(given))])
+    return keras.Model(given, layers.Dense(2, name="classes")(x))
+
+
+@pytest.mark.parametrize(
+    ("network", "edit", "merge"),
+    [
+        (residual, remove("block2_add"), "block2_add"),
+        (siamese, remove("both"), "both"),
+        (siamese, cut("shared", into="both"), "both"),
+    ],
+)
+def test_the_edit_that_a_message_names_can_be_done(
+    network: Callable[[], keras.Model], edit: Ablation, merge: str
+) -> None:
+    """Who copies a suggestion gets a network, also where both inputs are of a shared layer."""
+    with pytest.raises(AblationError) as caught:
+        edit(network())
+    branch = re.findall(rf'cut\("(\w+)", into="{merge}"\)', str(caught.value))[-1]
+    assert merge not in names(cut(branch, into=merge)(network()))
+
+
+def test_a_merge_of_one_layers_tensors_names_no_cut() -> None:
+    """Where no layer tells two tensors apart, no cut is suggested that would take both."""
+    with pytest.raises(AblationError, match=r"a cut cannot name it\. Write .* use\(that_function"):
+        remove("state")(recurrent(1, 2))
 
 
 def test_the_shortcut_is_the_shortest_way() -> None:

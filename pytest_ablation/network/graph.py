@@ -680,10 +680,11 @@ def _refused(
         f"{' and '.join(came)}: {why.rstrip('.')}."
     )
     if node.must_merge:
-        branch = _origin(graph, node.refs[-1])
+        *others, branch = (_origin(graph, ref) for ref in node.refs)
+        cutting = f', or take one of them away: cut({branch}, into="{layer.name}")'
         misfit.advice = (
-            "Put a layer there that makes one tensor of several, as Multiply does, or take one of "
-            f'them away: cut({branch}, into="{layer.name}").'
+            "Put a layer there that makes one tensor of several, as Multiply does"
+            f"{'' if branch in others else cutting}."
         )
     return misfit
 

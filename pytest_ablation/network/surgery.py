@@ -34,6 +34,10 @@ Edited: TypeAlias = tuple[Graph, list[str]]
 
 # What one input of these would be alone nobody can say.
 NEVER_ALONE = ("Dot", "Subtract")
+NO_BRANCH = (
+    "No layer gives one of them alone, so a cut cannot name it. Write the network that you mean as "
+    "a function: use(that_function)."
+)
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,10 @@ def cut(graph: Graph, branch: Selector | Shortcut, into: Selector, asked: Asked)
             inputs = _inputs(level, number)
             gone = _of(level, inputs, keys) if keys else _shortest(level, number, inputs)
             if len(gone) == len(inputs):
+                cutting = _cutting(level, number)
                 raise AblationError(
-                    f'all that enters "{node.layer.name}" would go: {_from(level, inputs)}.'
+                    f'all that enters "{node.layer.name}" would go: {_from(level, inputs)}. '
+                    + (f"One goes with {cutting}." if cutting else NO_BRANCH)
                 )
             if gone:
                 touched.append(node.layer.name)
@@ -338,10 +344,10 @@ def _entering(graph: Graph, region: set[int]) -> Ref:
     sources = [_name(graph, ref) for ref in entering]
     takes = {n: set(map(graph.source, graph.nodes[n].refs)) for n in sorted(region)}
     merges = [n for n, refs in takes.items() if next(iter(entering)) in refs and len(refs) > 1]
-    merge = graph.nodes[merges[0]].layer.name if merges else names[-1]
+    cutting = _cutting(graph, merges[0]) if merges else f'cut("{sources[0]}", into="{names[-1]}")'
     raise UnbuildableError(
-        f"{len(entering)} tensors enter {what}: from {_and(sources)}. Say which of them goes: "
-        f'cut("{sources[0]}", into="{merge}"), or another.'
+        f"{len(entering)} tensors enter {what}: from {_and(sources)}. "
+        + (f"Say which of them goes: {cutting}, or another." if cutting else NO_BRANCH)
     )
 
 
@@ -463,18 +469,17 @@ def _shortest(graph: Graph, number: int, inputs: Sequence[Ref]) -> list[Ref]:
         for n in ancestors(graph, list(inputs))
         if all(n in way for way in ways) and not isinstance(graph.nodes[n].layer, Bridge)
     ]
-    example = f'cut("{_name(graph, inputs[-1])}", into="{name}")'
     if not common:
         raise AblationError(
-            f'what enters "{name}" comes from no common layer: it has no shortcut. Name the branch '
-            f"that goes, as {example}."
+            f'what enters "{name}" comes from no common layer: it has no shortcut. '
+            f"{_branch_named(graph, number)}"
         )
     lengths = [_length(graph, ref, common[-1]) for ref in inputs]
     shortest = [ref for ref, n in zip(inputs, lengths, strict=True) if n == min(lengths)]
     if len(shortest) > 1:
         raise AblationError(
             f'"{name}" has no one shortcut: the ways of {_from(graph, shortest)} are equally '
-            f"long. Name the branch that goes, as {example}."
+            f"long. {_branch_named(graph, number)}"
         )
     return shortest
 
@@ -486,6 +491,23 @@ def _length(graph: Graph, ref: Ref, start: int) -> int:
         near = {graph.source(each).node for n in near for each in graph.nodes[n].refs}
         length += 1
     return length
+
+
+def _branch_named(graph: Graph, number: int) -> str:
+    cutting = _cutting(graph, number)
+    return f"Name the branch that goes, as {cutting}." if cutting else NO_BRANCH
+
+
+def _cutting(graph: Graph, number: int) -> str:
+    """Return what cuts one input of a node, as it is written; empty where no layer names one."""
+    inputs = _inputs(graph, number)
+    for ref in inputs:
+        for near in reversed(ancestors(graph, ref)):
+            layer = graph.nodes[near].layer
+            is_named = layer is not None and not isinstance(layer, Bridge)
+            if is_named and _of(graph, inputs, {id(layer)}) == [ref]:
+                return f'cut("{layer.name}", into="{graph.nodes[number].layer.name}")'
+    return ""
 
 
 def _without_inputs(graph: Graph, number: int, gone: Sequence[Ref], asked: Asked) -> Graph:
