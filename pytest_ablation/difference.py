@@ -52,7 +52,12 @@ def of(variant: Arm, baseline: Arm) -> Difference:
     if trials[0].model != trials[1].model and variant.has_network:
         from pytest_ablation.network import difference
 
-        layers = difference.of(baseline.model, variant.model, (baseline.cost, variant.cost))
+        layers = difference.of(
+            baseline.model,
+            variant.model,
+            (baseline.cost, variant.cost),
+            (trials[0].model, trials[1].model),
+        )
     if variant.lesion is not None:
         layers = _lesioned(variant.lesion)
     return Difference(

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
+from operator import is_not
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pytest_ablation import arrays, settings
 from pytest_ablation.ablation import (
@@ -204,9 +206,27 @@ def _applied(
 ) -> tuple[keras.Model | Graph, list[list[str]]]:
     """Apply all steps without building the network, which half the steps may not allow.
 
+    What was applied last to a model is known: who builds the network says next what was done.
+
     Returns:
         The network after all steps, and the names of the layers that each of them touched.
     """
+    steps = tuple(steps)
+    last = _LAST.get(model)
+    if last is None or len(last[0]) != len(steps) or any(map(is_not, last[0], steps)):
+        last = _LAST[model] = steps, *_applied_now(model, steps, shapes)
+    return last[1:]
+
+
+_LAST: WeakKeyDictionary[
+    keras.Model, tuple[tuple[ModelStep, ...], keras.Model | Graph, list[list[str]]]
+]
+_LAST = WeakKeyDictionary()
+
+
+def _applied_now(
+    model: keras.Model, steps: Sequence[ModelStep], shapes: Any
+) -> tuple[keras.Model | Graph, list[list[str]]]:
     from pytest_ablation.network import blueprint, graph, surgery
 
     result: keras.Model | Graph = model

@@ -450,6 +450,7 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
             "trained": study.trained,
         },
         sample=sheet(data) if wants_sheet and data else "",
+        summarised=options.writes_page(item.config),
         keeps=bool(options.save(item.config) or options.against(item.config)),
     )
 

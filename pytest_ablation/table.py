@@ -332,6 +332,7 @@ def entry_of(
     *,
     facts: Mapping[str, Any],
     sample: str = "",
+    summarised: bool = True,
     keeps: bool = False,
 ) -> Entry:
     """Return what a test found, from the baseline or variant that it compared.
@@ -342,6 +343,8 @@ def entry_of(
         subject: The baseline or variant.
         facts: Of the session.
         sample: Images, for one entry of a process.
+        summarised: Whether the network's layers are wanted as Keras prints them, which takes it
+            longer than all else here.
         keeps: Whether the arms are wanted as a reference has them.
     """
     arm, reference = subject.arm, subject.reference or subject.arm
@@ -354,7 +357,7 @@ def entry_of(
         experiment=arm.experiment.name,
         ablation=arm.description if subject.reference else "",
         changes=subject.difference.lines if subject.reference else (),
-        summary=_summary(arm),
+        summary=_summary(arm) if summarised else "",
         params=arm.params,
         baseline_params=reference.params,
         baseline=reference.known,

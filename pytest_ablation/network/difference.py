@@ -50,7 +50,10 @@ class LayerChange:
 
 
 def of(
-    before: keras.Model, after: keras.Model, costs: tuple[Cost, Cost]
+    before: keras.Model,
+    after: keras.Model,
+    costs: tuple[Cost, Cost],
+    configs: tuple[str, str] | None = None,
 ) -> tuple[LayerChange, ...]:
     """Return how one network differs from another, a change a layer.
 
@@ -58,8 +61,10 @@ def of(
         before: The baseline's network.
         after: The variant's.
         costs: What they cost to compute.
+        configs: Their configurations as canonical JSON, where they are at hand.
     """
-    old, new = (dict(_layers(json.loads(blueprint.of(model)))) for model in (before, after))
+    configs = configs or (blueprint.of(before), blueprint.of(after))
+    old, new = (dict(_layers(json.loads(config))) for config in configs)
     params = _params(before), _params(after)
     changes = []
     for name in dict.fromkeys([*old, *new]):
