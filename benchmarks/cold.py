@@ -90,8 +90,8 @@ def _rival(name: str, folder: Path, data: str) -> list[float]:
 
 def _plain_keras(data: str) -> list[float]:
     """Return the test accuracy of each network, trained as in a notebook."""
-    images = _images(data)
-    return [_fitted(i, *images) for i in range(VARIANTS)]
+    arrays = images(data)
+    return [fitted(i, *arrays) for i in range(VARIANTS)]
 
 
 def _ray_tune(data: str) -> list[float]:
@@ -104,15 +104,15 @@ def _ray_tune(data: str) -> list[float]:
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        tune.report({"accuracy": _fitted(config["variant"], *(map(ray.get, config["images"])))})
+        tune.report({"accuracy": fitted(config["variant"], *(map(ray.get, config["images"])))})
 
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
-    images = [ray.put(each) for each in _images(data)]
+    arrays = [ray.put(each) for each in images(data)]
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
             tune.with_resources(trial, {"cpu": 1}),
-            param_space={"variant": tune.grid_search(list(range(VARIANTS))), "images": images},
+            param_space={"variant": tune.grid_search(list(range(VARIANTS))), "images": arrays},
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
         return [result.metrics["accuracy"] for result in tuner.fit()]
@@ -122,27 +122,28 @@ RAY = "Ray Tune"
 RIVALS: dict[str, Callable[[str], list[float]]] = {"plain Keras": _plain_keras, RAY: _ray_tune}
 
 
-def _images(choice: str) -> tuple[Any, Any, Any, Any]:
-    """Return training images and labels, and those of the test, at the quick profile's size."""
+def images(choice: str, share: float = 0.1) -> tuple[Any, Any, Any, Any]:
+    """Return a share of the training images and labels, and those of the test."""
     import numpy as np
 
     from pytest_ablation import data
     from pytest_ablation.data import sample
 
-    images = sample.reduced(data.load(choice, ROOT / ".ablation" / "data"), 0.1, None)
-    x_train, x_test = (np.divide(x, 255, dtype=np.float32) for x in (images.x_train, images.x_test))
-    y_train, y_test = (np.asarray(y).astype(np.int32) for y in (images.y_train, images.y_test))
+    some = sample.reduced(data.load(choice, ROOT / ".ablation" / "data"), share, None)
+    x_train, x_test = (np.divide(x, 255, dtype=np.float32) for x in (some.x_train, some.x_test))
+    y_train, y_test = (np.asarray(y).astype(np.int32) for y in (some.y_train, some.y_test))
     return x_train, y_train, x_test, y_test
 
 
-def _fitted(variant: int, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> float:
+def fitted(
+    variant: int, x_train: Any, y_train: Any, x_test: Any, y_test: Any, *, epochs: int = 20
+) -> float:
     """Return the test accuracy of the network, or of one of its four variants, after training."""
     import tensorflow as tf
     from keras import layers
 
     from ablation_tests.network import cnn
     from pytest_ablation import configure, having, remove
-    from pytest_ablation.profile import PROFILES
 
     edits: list[Any] = [
         remove(layers.Dropout),
@@ -156,7 +157,7 @@ def _fitted(variant: int, x_train: Any, y_train: Any, x_test: Any, y_test: Any) 
     batches = batches.shuffle(len(x_train)).repeat().batch(64).prefetch(2)
     history = network.fit(
         batches,
-        epochs=round(200 * PROFILES["quick"].share),
+        epochs=epochs,
         steps_per_epoch=100,
         validation_data=(x_test, y_test),
         verbose=0,
