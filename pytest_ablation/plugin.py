@@ -7,12 +7,15 @@ imported where it is used.
 from __future__ import annotations
 
 import gc
+import inspect
 import os
+import platform
 import re
 import sys
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -447,12 +450,25 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
             "tested": subject.arm.tested,
             "device": "GPU" if sees_gpu(experiment.trainer) else "CPU",
             "backend": subject.arm.backend,
+            "environment": _environment(subject.arm),
             "trained": study.trained,
+            "timed": study.timed,
         },
+        told=(inspect.getdoc(item.obj) or "") if hasattr(item, "obj") else "",
         sample=sheet(data) if wants_sheet and data else "",
-        summarised=options.writes_page(item.config),
         keeps=bool(options.save(item.config) or options.against(item.config)),
     )
+
+
+def _environment(arm: Arm) -> dict[str, str]:
+    """Return the versions and the machine that numbers are to be read with."""
+    versions = {name: number for name, number in arm.trial(0).versions.items() if name != "backend"}
+    return {
+        "pytest-ablation": version("pytest-ablation"),
+        **dict(sorted(versions.items())),
+        "Python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+    }
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, Any] | None:

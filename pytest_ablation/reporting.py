@@ -87,7 +87,7 @@ class Reporting:
 
             from pytest_ablation.report import html
 
-            many = len(self.findings.entries) > html.MOST_WITH_CURVES
+            many = len(self.findings.entries) > html.MOST_WITH_ALL
             unfolded = extras.html(html.unfolded(entry, html.row_of(entry), brief=many))
             report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
 
@@ -160,19 +160,22 @@ class Reporting:
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
         """Add our columns; they are shown where there are findings."""
-        from pytest_ablation.report import html
+        from pytest_ablation.report import columns
 
-        cells[2:2] = html.header_cells()
+        cells[2:2] = columns.header_cells()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
         """Fill our columns."""
-        from pytest_ablation.report import html
+        from pytest_ablation.report import columns, html
 
+        if not cells:
+            return  # a hook of the user's leaves the row out
         entry = _entry_of(report)
+        cells[:] = columns.as_text(cells, report.nodeid)
         if getattr(report, "undecided", False):
-            cells[0] = html.UNDECIDED_CELL
-        cells[2:2] = html.row_cells(entry, html.row_of(entry) if entry else None)
+            cells[0] = columns.UNDECIDED_CELL
+        cells[2:2] = columns.row_cells(entry, html.row_of(entry) if entry else None)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:

@@ -81,6 +81,7 @@ class Study:
         executor: Who trains.
         reference: What an earlier session saved, to compare with; None where none is named.
         trained: Fingerprints of the trials trained in this session.
+        timed: Seconds that each duet took which was measured in this session.
     """
 
     store: Store
@@ -92,6 +93,7 @@ class Study:
     comparisons: int = 1
     reference: Reference | None = None
     trained: list[str] = field(default_factory=list)
+    timed: dict[str, float] = field(default_factory=dict)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
@@ -386,6 +388,7 @@ class Study:
                     )
                     kept = self.executor.result(timing).value
                     self.store.save_duet(key, kept, name)
+                    self.timed[key] = kept.seconds
         self._duets[key] = kept
         return kept
 

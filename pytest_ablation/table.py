@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from pytest_ablation import beside, per_class, settings
 from pytest_ablation import reference as references
-from pytest_ablation import settings
+from pytest_ablation.beside import Pair
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Lesion
+from pytest_ablation.per_class import ClassChange
 from pytest_ablation.quantity import (
     ACCURACY,
     MINUS,
@@ -34,6 +36,7 @@ from pytest_ablation.verdict import Bound, adjusted, decide, smallest_detectable
 
 if TYPE_CHECKING:
     from pytest_ablation.comparison import Trained
+    from pytest_ablation.difference import Difference
     from pytest_ablation.study import Arm
 
 
@@ -47,14 +50,17 @@ class Entry:
         experiment: The experiment's name.
         ablation: What was edited, as a person would say it; empty where a test is of the baseline.
         changes: What the edit changed, a line a layer or setting.
-        summary: The network's layers, shapes and parameters, as Keras prints them; or the settings.
+        layers: The baseline's network and the variant's, or their settings, side by side.
+        per_class: What the ablation did to each class of the test set, where there are classes.
+        told: What the test's docstring says.
+        summary: The baseline's layers, shapes and parameters, as Keras has them; or its settings.
         params: Parameters of the network; 0 where not known.
         baseline_params: Of the baseline's.
         baseline: The baseline's runs so far.
         variant: The variant's runs so far; empty where a test is of the baseline.
         compared: The comparisons made.
         facts: Of the session: data, source, stand_in, profile, seeds, alpha, tested (examples),
-            backend, trained, reused.
+            backend, environment, trained, timed (seconds by duet), reused.
         sample: A PNG with a row of images a class, in base64; empty but in one entry a process.
         classes: The names of the classes.
         metric: The experiment's main metric.
@@ -80,6 +86,9 @@ class Entry:
     variant: tuple[Run, ...]
     compared: tuple[Compared, ...]
     facts: Mapping[str, Any]
+    layers: tuple[Pair, ...] = ()
+    per_class: tuple[ClassChange, ...] = ()
+    told: str = ""
     sample: str = ""
     classes: tuple[str, ...] = ()
     metric: str = "accuracy"
@@ -109,6 +118,8 @@ class Entry:
                 "baseline": tuple(Run(**run) for run in plain["baseline"]),
                 "variant": tuple(Run(**run) for run in plain["variant"]),
                 "compared": tuple(Compared(**each) for each in plain["compared"]),
+                "layers": tuple(Pair(**each) for each in plain["layers"]),
+                "per_class": tuple(ClassChange(**each) for each in plain["per_class"]),
                 "kept": tuple(Saved.from_plain(each) for each in plain["kept"]),
                 "lesion": Lesion(**plain["lesion"]) if plain["lesion"] else None,
             }
@@ -244,8 +255,10 @@ class Findings:
             for run in (*e.baseline, *(() if e.lesion else e.variant))
         }
         fresh = {name for e in entries for name in e.facts["trained"]}
+        timed = {name: took for e in entries for name, took in e.facts["timed"].items()}
         return {
             **entries[-1].facts,
+            "timed": sum(timed.values()),
             "trained": len(fresh & set(runs)),
             "reused": len(set(runs) - fresh),
         }
@@ -331,8 +344,8 @@ def entry_of(
     subject: Trained,
     *,
     facts: Mapping[str, Any],
+    told: str = "",
     sample: str = "",
-    summarised: bool = True,
     keeps: bool = False,
 ) -> Entry:
     """Return what a test found, from the baseline or variant that it compared.
@@ -342,22 +355,25 @@ def entry_of(
         outcome: How it ended.
         subject: The baseline or variant.
         facts: Of the session.
+        told: What the test's docstring says.
         sample: Images, for one entry of a process.
-        summarised: Whether the network's layers are wanted as Keras prints them, which takes it
-            longer than all else here.
         keeps: Whether the arms are wanted as a reference has them.
     """
     arm, reference = subject.arm, subject.reference or subject.arm
     data = arm.experiment.dataset
     main = reference.experiment
     arms = dict.fromkeys((reference, arm)) if keeps else ()
+    difference = subject.difference if subject.reference else None
     return Entry(
         test=test,
         outcome=outcome,
         experiment=arm.experiment.name,
         ablation=arm.description if subject.reference else "",
-        changes=subject.difference.lines if subject.reference else (),
-        summary=_summary(arm) if summarised else "",
+        changes=difference.lines if difference else (),
+        layers=_side_by_side(arm, reference, difference) if difference else (),
+        per_class=_per_class(arm, reference) if difference else (),
+        told=told,
+        summary=_summary(reference),
         params=arm.params,
         baseline_params=reference.params,
         baseline=reference.known,
@@ -379,6 +395,32 @@ def entry_of(
 
 def _recipe(arm: Arm) -> str:
     return arm.trial(0).recipe if arm.known else ""
+
+
+def _side_by_side(arm: Arm, reference: Arm, difference: Difference) -> tuple[Pair, ...]:
+    if not difference.layers and not difference.settings:
+        return ()
+    if not arm.has_network:
+        before, after = (
+            {
+                name: f"{name}: {value}"
+                for name, value in settings.flat(each.trial(0).config).items()
+            }
+            for each in (reference, arm)
+        )
+        return beside.of(before, after, {})
+    from pytest_ablation.network.difference import listed
+
+    changed = {each.name: ", ".join(each.settings) for each in difference.layers}
+    return beside.of(listed(reference.model), listed(arm.model), changed)
+
+
+def _per_class(arm: Arm, reference: Arm) -> tuple[ClassChange, ...]:
+    data, theirs = arm.experiment.dataset, reference.experiment.dataset
+    if data is None or theirs is None or data.y_test is not theirs.y_test:
+        return ()  # of another test set, a class's change is not the ablation's alone
+    labels = arm.study.reduced(data).y_test
+    return per_class.of(arm.known, reference.known, labels, data.classes)
 
 
 def _summary(arm: Arm) -> str:

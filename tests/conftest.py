@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 
 # A run of pytest inside pytest forgets what it imported, and these cannot be imported twice; of the
 # plugin itself some modules would be of one run and some of another.
-for module in ("keras", "matplotlib.figure", "pandas", "rich.table", "scipy.special"):
+for module in ("keras", "PIL.Image", "pandas", "rich.table", "scipy.special"):
     importlib.import_module(module)
 for each in pkgutil.walk_packages(pytest_ablation.__path__, "pytest_ablation."):
     if each.name.removeprefix("pytest_ablation.trackers.") not in trackers.NAMES:  # take seconds

@@ -21,7 +21,7 @@ def test_the_claims_of_the_scikit_learn_example_hold(pytester: pytest.Pytester) 
     """Whoever starts from this example starts from one that works, and says what is so."""
     result = run(pytester, "sklearn_digits")
     result.assert_outcomes(passed=5)
-    result.stdout.fnmatch_lines(["4 ablations: 7 claims hold, 0 violated, 0 undecided."])
+    result.stdout.fnmatch_lines(["All 7 claims hold*."])
 
 
 @pytest.mark.slow
@@ -30,4 +30,4 @@ def test_the_claims_of_the_pytorch_example_hold(pytester: pytest.Pytester) -> No
     pytest.importorskip("torch")
     result = run(pytester, "torch_digits")
     result.assert_outcomes(passed=5)
-    result.stdout.fnmatch_lines(["4 ablations: 6 claims hold, 0 violated, 0 undecided."])
+    result.stdout.fnmatch_lines(["All 6 claims hold*."])

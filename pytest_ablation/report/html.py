@@ -1,39 +1,34 @@
-"""The findings as HTML: what opens pytest-html's page, its extra columns, and an unfolded row.
+"""The findings as HTML: what opens pytest-html's page, and what a test's row unfolds to.
 
-The markup is in the templates beside this module; what they show is chosen and put in words here.
+The markup is in the templates beside this module; what they show is chosen here, drawn in `forest`,
+`tradeoff` and `curves`, and put in words in `words`.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from html import escape
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_ablation.report import words
+from pytest_ablation.quantity import ACCURACY
+from pytest_ablation.report import curves, forest, spent, tradeoff, words
+from pytest_ablation.report.curves import Curves
 from pytest_ablation.report.sweep import Sweep, sweeps_of
+from pytest_ablation.report.templates import own, rendered
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
-
-    from pytest_ablation.quantity import Measure
+    from pytest_ablation.per_class import ClassChange
+    from pytest_ablation.report.forest import Forest
+    from pytest_ablation.report.tradeoff import Tradeoff
     from pytest_ablation.run import Run
     from pytest_ablation.table import Entry, Findings, Placebo, Row
 
 MOST_DRAWN = 24
 MOST_LEADS = 3
-# Curves take 30 ms and 10 kB a test; a page of thousands would not open.
-MOST_WITH_CURVES = 100
-# pytest-html filters by the outcomes it knows: to it these are skipped; undecided.js mends that.
-UNDECIDED_CELL = '<td class="col-result undecided">Skipped</td>'
-
-
-# ----------------------------------------------------------------------------- the page's opening
+# What a test unfolds to takes 6 kB: a page of a thousand would be large and slow to open.
+MOST_WITH_ALL = 100
+MOST_CLASSES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +39,15 @@ class _Study:
         name: The experiment's.
         metric: The name of its main metric.
         rows: Its rows of the findings table.
-        values: A figure of the metric.
-        times: A figure.
+        forest: Each ablation's change.
+        tradeoff: The metric against what it takes.
+        worth: Ablations that lose nothing for certain and cost less, and what they save.
         curves: A row and its figure each, of those that are drawn.
         left_out: How many rows are not drawn.
         placebo: What its baseline says of what the session can tell.
+        network: Its baseline's layers, or its settings.
+        has_settings: Whether it is of settings.
+        params: Parameters of the baseline.
         sample: A PNG in base64, of the first experiment only.
         classes: The names beside its rows.
         swept: The rows of lesions that a sweep shows.
@@ -58,11 +57,15 @@ class _Study:
     name: str
     metric: str
     rows: tuple[Row, ...]
-    values: str
-    times: str
-    curves: tuple[tuple[Row, str], ...]
+    forest: Forest | None
+    tradeoff: Tradeoff | None
+    worth: list[tuple[Row, str]]
+    curves: tuple[tuple[Row, Curves], ...]
     left_out: int
     placebo: Placebo | None
+    network: str
+    has_settings: bool
+    params: int
     sample: str
     classes: tuple[str, ...]
     swept: tuple[Row, ...]
@@ -70,7 +73,7 @@ class _Study:
 
 
 def page(findings: Findings, *, in_theirs: bool = True) -> str:
-    """Return what opens the report: the findings in words, as a table and as figures.
+    """Return what opens the report: the findings in words, as figures and as a table.
 
     It also holds the style of `unfolded`, and shows the columns that `header_cells` adds.
 
@@ -85,21 +88,25 @@ def page(findings: Findings, *, in_theirs: bool = True) -> str:
     pictured = next((entry for entry in entries if entry.sample), None)
     studies: list[_Study] = []
     for name in dict.fromkeys(row.experiment for row in rows):
-        own = tuple(row for row in rows if row.experiment == name)
+        of_it = tuple(row for row in rows if row.experiment == name)
         placebo = findings.placebo(name)
-        studies.append(_study(name, own, placebo, pictured if not studies else None))
+        studies.append(_study(name, of_it, placebo, pictured if not studies else None))
     undecided = sum(entry.outcome == "undecided" for entry in entries)
-    return _rendered(
+    _, swept = sweeps_of(rows)
+    return rendered(
         "page.html",
-        css=_ours("style.css"),
-        script=_ours("undecided.js") if undecided and in_theirs else "",
+        css=own("style.css"),
+        theirs=own("theirs.css") if in_theirs else "",
+        script=own("undecided.js") if undecided and in_theirs else "",
+        tables=own("tables.js"),
         undecided=undecided,
         claims=findings.claims(),
         against=findings.reference.path.name if findings.reference else "",
         facts=findings.facts,
         said_facts=words.facts(findings.facts),
         headline=words.headline(rows),
-        leads=_leads(rows) if not findings.facts.get("decides_nothing") else [],
+        leads=words.leads([row for row in rows if row not in swept])[:MOST_LEADS],
+        spent=spent.of(findings),
         studies=studies,
     )
 
@@ -107,8 +114,8 @@ def page(findings: Findings, *, in_theirs: bool = True) -> str:
 def alone(findings: Findings) -> str:
     """Return the same as a file of its own, with what each test found unfolded below."""
     entries = list(findings.entries.values())
-    brief = len(entries) > MOST_WITH_CURVES
-    return _rendered(
+    brief = len(entries) > MOST_WITH_ALL
+    return rendered(
         "alone.html",
         page=page(findings, in_theirs=False),
         tests=[
@@ -124,24 +131,36 @@ def row_of(entry: Entry) -> Row:
     return Findings({entry.test: entry}).rows()[-1]
 
 
-def _leads(rows: Sequence[Row]) -> list[Row]:
-    """Return the variants that change the metric most."""
-    _, swept = sweeps_of(rows)
-    telling = [row for row in rows if _tells(row) and row not in swept]
-    return sorted(telling, key=lambda row: -abs(row.change))[:MOST_LEADS]
+def unfolded(entry: Entry, row: Row, *, brief: bool = False) -> str:
+    """Return what a test's row unfolds to: claims, values a seed, curves, classes and network.
 
-
-def _tells(row: Row) -> bool:
-    if row.measure.unit == "fraction":
-        return abs(row.change) >= 0.005
-    return row.change_low > 0 or row.change_high < 0
+    Args:
+        entry: What the test found.
+        row: The row of the findings table that the entry belongs to.
+        brief: Leave out what can be: for suites of hundreds of ablations.
+    """
+    runs = [("variant", run) for run in entry.variant] + [("baseline", r) for r in entry.baseline]
+    classes, others = _telling(entry.per_class, 0 if brief else MOST_CLASSES)
+    return rendered(
+        "unfolded.html",
+        entry=entry,
+        row=row,
+        runs=runs[: len(entry.variant)] if brief and entry.variant else runs,
+        fresh=frozenset(entry.facts["trained"]),
+        curves=_curves(entry.variant, entry.baseline, row, brief=brief),
+        metric=row.measure.name,
+        layers=() if brief else entry.layers,
+        classes=classes,
+        other_classes=others,
+        widest=max((abs(limit) for each in classes for limit in (each.low, each.high)), default=0),
+        accuracy=ACCURACY,
+        nan=math.nan,
+    )
 
 
 def _study(
     name: str, rows: tuple[Row, ...], placebo: Placebo | None, pictured: Entry | None
 ) -> _Study:
-    from pytest_ablation.report import figures
-
     measure = rows[0].measure
     sweeps, swept = sweeps_of(rows)
     rows = tuple(row for row in rows if row not in swept)
@@ -150,22 +169,25 @@ def _study(
     trained = [row for row in rows if row.arm != "baseline" and runs[row.arm]]
     telling = sorted(trained, key=lambda row: -abs(row.change))[:MOST_DRAWN]
     drawn = [row for row in rows if row in telling or (row.arm == "baseline" and baseline)]
-    # The baseline comes first, trained or not: the others are shown against it.
-    arms = {"baseline": baseline} | {row.arm: runs[row.arm] for row in drawn}
-    ratios = {row.arm: row.time_ratio for row in drawn}
+    figures = [
+        (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row))
+        for row in drawn
+        if row.lesion is None
+    ]
+    entry = next(each for row in (*rows, *swept) for each in row.tests)
     return _Study(
         name=name,
         metric=measure.name,
         rows=rows,
-        values=figures.values(arms, measure) if drawn else "",
-        times=figures.times(ratios) if not all(map(math.isnan, ratios.values())) else "",
-        curves=tuple(
-            (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row))
-            for row in drawn
-            if _has_curves(row.runs, measure)
-        ),
+        forest=forest.of(rows),
+        tradeoff=tradeoff.of(drawn),
+        worth=tradeoff.worth(rows)[:MOST_LEADS],
+        curves=tuple((row, figure) for row, figure in figures if figure),
         left_out=len(trained) - len(telling),
         placebo=placebo,
+        network=entry.summary,
+        has_settings=entry.has_settings,
+        params=entry.baseline_params,
         sample=pictured.sample if pictured else "",
         classes=pictured.classes if pictured else (),
         swept=swept,
@@ -173,139 +195,17 @@ def _study(
     )
 
 
-def _has_curves(runs: Sequence[Run], measure: Measure) -> bool:
-    """Tell whether there is the metric by epoch, which not every trainer gives."""
-    return any({measure.name, f"val_{measure.name}"} & set(run.curves) for run in runs)
+def _curves(
+    variant: Sequence[Run], baseline: Sequence[Run], row: Row, *, brief: bool = False
+) -> Curves | None:
+    metric = row.measure.name
+    label = f"{metric[:1].upper()}{metric[1:]} by epoch: {words.shortened(row.arm, 100)}"
+    return curves.of(variant, baseline, row.measure, label=label, brief=brief)
 
 
-def _curves(variant: tuple[Run, ...], baseline: tuple[Run, ...], row: Row) -> str:
-    from pytest_ablation.report import figures
-
-    title = f"{_capital(row.measure.name)} by epoch: {row.arm}"
-    return figures.curves(variant, baseline, row.measure, title=title)
-
-
-# ------------------------------------------------------------------------------ a test's row
-
-Column = tuple[str, str, Callable[["Row"], float], Callable[[float, "Measure"], str]]
-
-
-def _columns() -> tuple[Column, ...]:
-    return (
-        ("accuracy", "Accuracy", lambda row: row.value, _named),
-        ("change", "Change", lambda row: row.change, words.change),
-        ("gap", "Gap", lambda row: row.gap, words.change),
-        ("time_ratio", "Time a step", lambda row: row.time_ratio, _ratio),
-    )
-
-
-def _named(value: float, measure: Measure) -> str:
-    # The page has one head for the metrics of all experiments: another than accuracy says its name.
-    name = "" if measure.name == "accuracy" else f"{measure.name} "
-    return f"{name}{words.value(value, measure)}"
-
-
-def _ratio(value: float, measure: Measure) -> str:
-    return words.ratio(value)
-
-
-def header_cells() -> list[str]:
-    """Return the extra column heads; hidden until `page` is part of the document.
-
-    pytest-html builds the head before it knows whether a suite has any ablation.
-    """
-    return [
-        f'<th class="sortable ablation" data-column-type="{name}" style="display:none">{head}</th>'
-        for name, head, _, _ in _columns()
-    ]
-
-
-def row_cells(entry: Entry | None, row: Row | None) -> list[str]:
-    """Return the extra cells of a test's row, as many as `header_cells`; empty for other tests."""
-    is_variant = bool(entry and entry.ablation)
-    cells = []
-    for name, _, of, shown in _columns():
-        value = of(row) if row and (is_variant or name in ("accuracy", "gap")) else math.nan
-        content = ""
-        if row and not math.isnan(value):
-            content = f"{_sort_key(value)}{escape(shown(value, row.measure))}"
-        cells.append(f'<td class="ablation col-{name}" style="display:none">{content}</td>')
-    return cells
-
-
-def _sort_key(value: float) -> str:
-    # pytest-html sorts cells by their content as text, and takes clicks on a cell only where it
-    # holds no element: a comment of equal length a number, and never negative, suits both.
-    return f"<!--{min(max(value, -1e6), 1e6) + 1e6:014.6f}-->"
-
-
-def unfolded(entry: Entry, row: Row, *, brief: bool = False) -> str:
-    """Return what a test's row unfolds to: claims, values a seed, curves, changes and network.
-
-    Args:
-        entry: What the test found.
-        row: The row of the findings table that the entry belongs to.
-        brief: Leave out curves and network, which take 30 ms and 7 of the 10 KB that a row
-            takes in the page: for suites of hundreds of ablations.
-    """
-    runs = [("variant", run) for run in entry.variant] + [("baseline", r) for r in entry.baseline]
-    return _rendered(
-        "unfolded.html",
-        entry=entry,
-        row=row,
-        runs=runs,
-        curves=_curves(entry.variant, entry.baseline, row)
-        if _has_curves([run for _, run in runs], row.measure) and not brief
-        else "",
-        metric=row.measure.name,
-        summary="" if brief else _without_rules(entry.summary),
-        nan=math.nan,
-    )
-
-
-def _without_rules(summary: str) -> str:
-    """Return Keras's summary without its box characters, a third of its size."""
-    plain = re.sub(
-        "[\N{BOX DRAWINGS LIGHT HORIZONTAL}-\N{BOX DRAWINGS DOUBLE VERTICAL}]", " ", summary
-    )
-    return "\n".join(line.rstrip() for line in plain.splitlines() if line.strip())
-
-
-def _capital(name: str) -> str:
-    return name[:1].upper() + name[1:]
-
-
-def _after_colon(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
-
-
-# ------------------------------------------------------------------------------ templates
-
-
-def _rendered(template: str, **context: Any) -> str:
-    return _templates().get_template(template).render(**context).strip()
-
-
-@cache
-def _templates() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pytest_ablation", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    shown = (
-        *(words.verdict, words.placebo, words.p_value, words.limits),
-        *(words.value, words.change, words.ratio, words.seconds, words.count),
-    )
-    environment.filters |= {function.__name__: function for function in shown}
-    environment.filters |= {"after_colon": _after_colon, "capital": _capital}
-    return environment
-
-
-def _ours(name: str) -> Markup:
-    from markupsafe import Markup
-
-    text = files("pytest_ablation.report").joinpath(name).read_text(encoding="utf-8")
-    return Markup(text)  # noqa: S704 # not what users write
+def _telling(
+    classes: Sequence[ClassChange], most: int
+) -> tuple[list[ClassChange], list[ClassChange]]:
+    """Return the classes that change most, the worst change first, and the others."""
+    order = sorted(classes, key=lambda each: -abs(each.change))
+    return sorted(order[:most], key=lambda each: each.change), order[most:]

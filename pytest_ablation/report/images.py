@@ -17,7 +17,7 @@ def sheet(data: Dataset, per_class: int = 10) -> str:
         return ""
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] != 3 or y.ndim != 1:
         return ""
-    from matplotlib.image import imsave
+    from PIL import Image
 
     height, width = x.shape[1:3]
     rows = np.full((len(data.classes) * height, per_class * width, 3), 255, dtype=np.uint8)
@@ -26,5 +26,5 @@ def sheet(data: Dataset, per_class: int = 10) -> str:
             top, left = label * height, place * width
             rows[top : top + height, left : left + width] = image
     png = io.BytesIO()
-    imsave(png, rows, format="png")
+    Image.fromarray(rows).save(png, format="PNG")
     return base64.b64encode(png.getvalue()).decode()

@@ -3,31 +3,95 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation.quantity import ACCURACY, Form, Measure, Unit, said
 
 if TYPE_CHECKING:
+    from pytest_ablation.claim import Compared
     from pytest_ablation.table import Placebo, Row
 
 UNKNOWN = "–"
+LONGEST_ARM = 60
+GERUNDS = {
+    **{"remove": "removing", "replace": "replacing", "insert": "inserting", "set": "setting"},
+    **{"cut": "cutting", "use": "using", "train": "training", "feed": "feeding"},
+}
+DOING = re.compile(rf"(^|, )({'|'.join(GERUNDS)})\b")
 VERDICTS = {"passed": "holds", "failed": "violated"}
 
 
 def headline(rows: Sequence[Row]) -> str:
-    """Return the outcome in a sentence: ``5 ablations: 7 claims hold, 0 violated, 1 undecided.``"""
+    """Return the outcome in a sentence, and the largest change that is clear.
+
+    ``4 of 5 claims hold, 1 undecided; removing Dropout (5 layers) costs 3.7 points.``
+    """
     tests = [entry for row in rows for entry in row.tests]
     outcomes = [each.outcome for entry in tests for each in entry.compared]
-    ablations = sum(row.arm != "baseline" for row in rows)
-    holding, errors = outcomes.count("holds"), sum(entry.outcome == "error" for entry in tests)
-    parts = [
-        f"{holding} {'claim holds' if holding == 1 else 'claims hold'}",
-        f"{outcomes.count('violated')} violated",
-        f"{outcomes.count('undecided')} undecided",
-        *([f"{_counted(errors, 'test')} ended in an error"] if errors else []),
+    errors = sum(entry.outcome == "error" for entry in tests)
+    parts = [_holding(outcomes.count("holds"), len(outcomes))]
+    parts += [
+        f"{outcomes.count(each)} {each}" for each in ("violated", "undecided") if each in outcomes
     ]
-    return f"{_counted(ablations, 'ablation')}: {', '.join(parts)}."
+    parts += [f"{_counted(errors, 'test')} ended in an error"] if errors else []
+    largest = leads(rows)[:1]
+    finding = f"; {_finding(largest[0])}" if largest else ""
+    return f"{', '.join(parts)}{finding}."
+
+
+def leads(rows: Sequence[Row]) -> list[Row]:
+    """Return the variants that clearly change the main metric, the largest change first."""
+    if any(entry.facts["decides_nothing"] for row in rows for entry in row.tests):
+        return []
+    return sorted(filter(_tells, rows), key=lambda row: -abs(row.change))
+
+
+def _tells(row: Row) -> bool:
+    if not (row.change_low > 0 or row.change_high < 0):
+        return False
+    return row.measure.unit != "fraction" or abs(row.change) >= 0.005
+
+
+def _holding(holding: int, claims: int) -> str:
+    if not claims:
+        return "No claims"
+    if holding == claims > 1:
+        return f"All {claims} claims hold"
+    return f"{holding} of {_counted(claims, 'claim')} {'holds' if holding == 1 else 'hold'}"
+
+
+def _finding(row: Row) -> str:
+    """Return what an ablation does to the main metric: ``removing drop1 costs 3.7 points``."""
+    size = said(abs(row.change), row.measure.unit, "change").lstrip("+")
+    doing = DOING.sub(lambda found: found[1] + GERUNDS[found[2]], shortened(row.arm, LONGEST_ARM))
+    if row.measure is ACCURACY:
+        return f"{doing} {'costs' if row.change < 0 else 'gains'} {size}"
+    return f"{doing} {'lowers' if row.change < 0 else 'raises'} {row.measure.name} by {size}"
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a name of users' on one line, cut where it is longer than there is room for."""
+    name = "".join(each if each.isprintable() else " " for each in name)
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def reasoning(claim: Compared) -> str:
+    """Return why a claim's verdict is what it is, in a sentence."""
+    is_within = {"holds": "lies within", "violated": "lies outside", "undecided": "reaches across"}
+    lies = is_within[claim.outcome]
+    if claim.interval:
+        about = (
+            f"The {100 * claim.confidence:g} % interval over {_counted(claim.seeds, 'seed')} an arm"
+        )
+        found = f"{about}, {claim.interval}, {lies} the bound"
+    elif claim.outcome == "undecided":
+        found = f"{claim.said(claim.value)} was found, and no interval"
+    else:
+        found = f"{claim.said(claim.value)} {lies} the bound"
+    more = claim.advice or claim.reason
+    return f"{found}{f'; {more}' if more else ''}."
 
 
 def facts(of: Mapping[str, Any]) -> list[str]:

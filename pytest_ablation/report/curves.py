@@ -1,0 +1,144 @@
+"""Learning curves: a metric by epoch, the mean over seeds in a band from the least to the most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pytest_ablation.report.axis import Axis
+
+if TYPE_CHECKING:
+    from pytest_ablation.quantity import Measure
+    from pytest_ablation.run import Run
+
+WIDTH, HEIGHT = 480, 300
+LEFT, RIGHT, TOP, FOOT = 66, 470, 14, 262
+MOST_POINTS, FEWEST_POINTS = 60, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One arm's metric, as paths.
+
+    Attributes:
+        arm: "variant" or "baseline".
+        split: "test" or "training".
+        mean: Of the mean over seeds; a dot where there is one epoch.
+        band: From the least to the most over seeds; empty where there is one.
+    """
+
+    arm: str
+    split: str
+    mean: str
+    band: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """The figure.
+
+    Attributes:
+        curves: From the one at the back to the one in front.
+        ticks: Upwards: where, and how it is said.
+        epochs: How many there are.
+        diverged: In which epochs trainings ended because the loss was no number, in words.
+        label: What the figure shows, for those who cannot see it.
+    """
+
+    curves: tuple[Curve, ...]
+    ticks: tuple[tuple[float, str], ...]
+    epochs: int
+    diverged: str
+    label: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    foot: int = FOOT
+
+
+def of(
+    variant: Sequence[Run],
+    baseline: Sequence[Run],
+    measure: Measure,
+    *,
+    label: str,
+    brief: bool = False,
+) -> Curves | None:
+    """Return the curves of a metric; None where no trainer gave it by epoch.
+
+    Args:
+        variant: Runs of the variant; none where the figure is about the baseline.
+        baseline: Runs of the baseline.
+        measure: The metric. Accuracy has an axis from 0 to 100 %, others one of their values.
+        label: What the figure shows, for those who cannot see it.
+        brief: Whether the figure is to take under 1 kB: of the test metric only, with few points.
+    """
+    names = {"test": f"val_{measure.name}"}
+    names |= {} if brief else {"training": measure.name}
+    runs = (*variant, *baseline)
+    lengths = [len(run.curves.get(name, ())) for run in runs for name in names.values()]
+    if not any(lengths):
+        return None
+    epochs = max(lengths)
+    seen = [v for run in runs for name in names.values() for v in run.curves.get(name, ())]
+    upwards, ticks = _upwards([value for value in seen if math.isfinite(value)], measure)
+    across = Axis(1, max(epochs, 2), LEFT, RIGHT)
+    most = FEWEST_POINTS if brief else MOST_POINTS
+    drawn = [
+        _curve(arm, split, [run.curves.get(name, ()) for run in own], across, upwards, most)
+        for arm, own in (("baseline", baseline), ("variant", variant))
+        for split, name in sorted(names.items(), reverse=True)
+    ]
+    diverged = sorted({run.diverged for run in variant or baseline if run.diverged})
+    return Curves(
+        curves=tuple(curve for curve in drawn if curve.mean),
+        ticks=tuple((upwards.at(at), said) for at, said in ticks),
+        epochs=epochs,
+        diverged=" and ".join(map(str, diverged[:2])),
+        label=label,
+    )
+
+
+def _upwards(seen: Sequence[float], measure: Measure) -> tuple[Axis, tuple[tuple[float, str], ...]]:
+    if measure.unit == "fraction":
+        return Axis(0, 1, FOOT, TOP), ((0.0, "0"), (0.5, "50"), (1.0, "100 %"))
+    low, high = min(seen, default=0.0), max(seen, default=1.0)
+    high = high if high > low else low + 1
+    return Axis(low, high, FOOT, TOP), tuple(
+        (at, f"{at:.2g}") for at in (low, (low + high) / 2, high)
+    )
+
+
+def _curve(
+    arm: str,
+    split: str,
+    columns: Sequence[Sequence[float]],
+    across: Axis,
+    upwards: Axis,
+    most: int,
+) -> Curve:
+    epochs = max(map(len, columns), default=0)
+    by_epoch = [
+        [
+            column[epoch]
+            for column in columns
+            if epoch < len(column) and math.isfinite(column[epoch])
+        ]
+        for epoch in range(epochs)
+    ]
+    step = max(1, math.ceil((epochs - 1) / (most - 1)))
+    shown = sorted({*range(0, epochs, step), *([epochs - 1] if epochs else [])})
+    known = [(round(across.at(at + 1)), by_epoch[at]) for at in shown if by_epoch[at]]
+    means = [f"{x} {round(upwards.at(fmean(values)))}" for x, values in known]
+    band = ""
+    if any(len(values) > 1 for _, values in known) and len(known) > 1:
+        over = [f"{x} {round(upwards.at(max(values)))}" for x, values in known]
+        under = [f"{x} {round(upwards.at(min(values)))}" for x, values in reversed(known)]
+        band = f"M{'L'.join([*over, *under])}z"
+    dot = "h0" if len(known) == 1 else ""
+    return Curve(arm=arm, split=split, mean=f"M{'L'.join(means)}{dot}" if means else "", band=band)

@@ -1,0 +1,250 @@
+"""A metric against what it takes: which ablations are worth it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from pytest_ablation.report import words
+from pytest_ablation.report.axis import Axis, reach
+
+if TYPE_CHECKING:
+    from pytest_ablation.quantity import Measure
+    from pytest_ablation.table import Row
+
+WIDTH, HEIGHT = 460, 330
+LEFT, RIGHT, TOP, FOOT = 46, 452, 14, 286
+MOST_NAMED = 10
+LONGEST_NAME = 30
+A_LETTER, A_LINE = 6.0, 13.0  # of a name's size
+CHEAPER = 0.95  # of the baseline's; what is nearer to it is no saving
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One arm, in units of the figure.
+
+    Attributes:
+        title: What it is, in words.
+        x: What it takes.
+        y: Its metric.
+        is_baseline: Whether it is the baseline.
+        is_best: Whether none is both better and cheaper, as far as is known for certain.
+        is_rough: Whether its cost is only roughly known.
+        beyond: Whether its metric is beyond the axis.
+        name: What is written beside it; empty where there is no room.
+        at: Where that starts.
+    """
+
+    title: str
+    x: float
+    y: float
+    is_baseline: bool
+    is_best: bool
+    is_rough: bool
+    beyond: bool
+    name: str
+    at: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tradeoff:
+    """The plot.
+
+    Attributes:
+        metric: What stands upwards.
+        cost: What stands to the right, in words.
+        points: An arm each, the baseline first.
+        across: Ticks to the right: where, and how it is said.
+        upwards: Ticks upwards.
+        missing: Arms whose cost was not measured.
+        label: What the plot shows, for those who cannot see it.
+    """
+
+    metric: str
+    cost: str
+    points: tuple[Point, ...]
+    across: tuple[tuple[float, str], ...]
+    upwards: tuple[tuple[float, str], ...]
+    missing: int
+    label: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
+    foot: int = FOOT
+
+
+@dataclass(frozen=True)
+class _Cost:
+    said: str
+    of: Callable[[Row], float]
+    in_words: Callable[[float], str]
+
+
+PARAMS = _Cost("parameters, over the baseline's", lambda row: row.params_ratio, words.ratio)
+WALL = _Cost("seconds a training took, not side by side", lambda row: row.wall, words.seconds)
+
+
+def of(rows: Sequence[Row]) -> Tradeoff | None:
+    """Return the plot of a study's rows; None where nothing can be told apart by its cost.
+
+    Time is what tests measured side by side, and roughly what trainings took a step where none did.
+    Where no step was timed it is parameters, or how long each training took.
+    """
+    trained = [row for row in rows if math.isfinite(row.value)]
+    for cost in (_time(trained), PARAMS, WALL):
+        known = [row for row in trained if math.isfinite(cost.of(row))]
+        if len({cost.of(row) for row in known}) > 1:
+            return _plot(known, cost, len(trained) - len(known))
+    return None
+
+
+def _time(rows: Sequence[Row]) -> _Cost:
+    baseline = next((_step(row) for row in rows if row.arm == "baseline"), math.nan)
+
+    def of(row: Row) -> float:
+        return _step(row) / baseline if math.isnan(row.time_ratio) else row.time_ratio
+
+    return _Cost("time a step, over the baseline's", of, words.ratio)
+
+
+def _step(row: Row) -> float:
+    steps = [each.seconds_per_step for each in row.runs if each.seconds_per_step > 0]
+    return fmean(steps) if steps and row.lesion is None else math.nan
+
+
+def _is_rough(row: Row, cost: _Cost) -> bool:
+    return cost not in (PARAMS, WALL) and math.isnan(row.time_ratio)
+
+
+def worth(rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Return the ablations that lose nothing for certain and cost less, and what they save."""
+    return [
+        (row, saved)
+        for row in rows
+        if row.arm != "baseline" and _is_no_loss(row)
+        for saved in [", ".join(_saved(row))]
+        if saved
+    ]
+
+
+def _is_no_loss(row: Row) -> bool:
+    if not row.has_limits or not row.tests or math.isnan(row.change_low):
+        return False
+    return row.change_low <= 0 if row.tests[0].less_is_better else row.change_high >= 0
+
+
+def _saved(row: Row) -> Iterator[str]:
+    if row.time_ratio < CHEAPER:
+        yield f"{words.ratio(row.time_ratio)} the time a step"
+    if row.params_ratio < CHEAPER:
+        yield f"{words.ratio(row.params_ratio)} the parameters"
+
+
+# ---------------------------------------------------------------------------------- the drawing
+
+
+def _plot(rows: Sequence[Row], cost: _Cost, missing: int) -> Tradeoff:
+    measure = rows[0].measure
+    less_is_better = any(entry.less_is_better for row in rows for entry in row.tests)
+    across = _across([cost.of(row) for row in rows])
+    upwards = _upwards(rows)
+    best = _best([row for row in rows if not _is_rough(row, cost)], cost, less_is_better)
+    taken: list[Box] = [
+        _box(across.at(cost.of(row)) - 5, upwards.at(row.value) + 5, 10, 10) for row in rows
+    ]
+    points: dict[str, Point] = {}
+    for row in sorted(rows, key=lambda row: (row not in best, -abs(row.change))):
+        points[row.arm] = _point(row, cost, across, upwards, row in best, taken, len(points))
+    return Tradeoff(
+        metric=measure.name,
+        cost=cost.said,
+        points=tuple(points[row.arm] for row in rows),
+        across=tuple((across.at(tick), cost.in_words(tick)) for tick in across.ticks(5)),
+        upwards=tuple((upwards.at(tick), _short(tick, measure)) for tick in upwards.ticks(6)),
+        missing=missing,
+        label=f"Test {measure.name} against {cost.said}. None is both better and cheaper than: "
+        + "; ".join(points[row.arm].title for row in best[:6]),
+    )
+
+
+def _across(costs: Sequence[float]) -> Axis:
+    low, high = min(costs), max(costs)
+    margin = 0.08 * (high - low)
+    return Axis(max(0.0, low - margin), high + margin, LEFT, RIGHT)
+
+
+def _upwards(rows: Sequence[Row]) -> Axis:
+    middle = next((row.value for row in rows if row.arm == "baseline"), rows[0].value)
+    far = reach(abs(row.value - middle) for row in rows) or 1e-3
+    near = [row.value for row in rows if abs(row.value - middle) <= far] or [middle]
+    low, high = min(near), max(near)
+    margin = 0.1 * (high - low) or 1e-3
+    return Axis(low - margin, high + margin, FOOT, TOP)
+
+
+def _best(rows: Sequence[Row], cost: _Cost, less_is_better: bool) -> list[Row]:
+    """Return the arms that none is both better and cheaper than, the cheapest first."""
+    sign = -1 if less_is_better else 1
+    best: list[Row] = []
+    for row in sorted(rows, key=lambda row: (cost.of(row), -sign * row.value)):
+        if not best or sign * row.value > sign * best[-1].value:
+            best.append(row)
+    return best
+
+
+def _point(
+    row: Row, cost: _Cost, across: Axis, upwards: Axis, is_best: bool, taken: list[Box], place: int
+) -> Point:
+    x, y = across.at(cost.of(row)), upwards.at(row.value)
+    is_baseline = row.arm == "baseline"
+    at = None
+    name = words.shortened(row.arm, LONGEST_NAME)
+    if place < MOST_NAMED or is_baseline:
+        at = _room(x, y, name, taken)
+    value = words.value(row.value, row.measure)
+    is_rough = _is_rough(row, cost)
+    takes = f"{'roughly ' if is_rough else ''}{cost.in_words(cost.of(row))}"
+    return Point(
+        title=f"{row.arm}: {value}, {takes}",
+        x=x,
+        y=y,
+        is_baseline=is_baseline,
+        is_best=is_best,
+        is_rough=is_rough,
+        beyond=not upwards.shows(row.value),
+        name=name if at else "",
+        at=at or (x, y),
+    )
+
+
+def _room(x: float, y: float, name: str, taken: list[Box]) -> tuple[float, float] | None:
+    """Return where beside a point its name covers nothing else; None where there is no room."""
+    width = A_LETTER * len(name)
+    for dx, dy in ((9, 4), (-9 - width, 4), (-width / 2, -9), (-width / 2, 18), (6, -8), (6, 17)):
+        box = _box(x + dx, y + dy, width, A_LINE)
+        inside = box[0] >= LEFT and box[2] <= RIGHT + 8 and box[1] >= 0 and box[3] <= FOOT
+        if inside and not any(_overlap(box, other) for other in taken):
+            taken.append(box)
+            return round(x + dx, 1), round(y + dy, 1)
+    return None
+
+
+def _box(left: float, foot: float, width: float, height: float) -> Box:
+    return left, foot - height, left + width, foot
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    is_beside = one[2] <= other[0] or other[2] <= one[0]
+    return not is_beside and one[1] < other[3] and other[1] < one[3]
+
+
+def _short(value: float, measure: Measure) -> str:
+    return f"{100 * value:g} %" if measure.unit == "fraction" else f"{value:.3g}"
