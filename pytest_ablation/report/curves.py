@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pytest_ablation.run import Run
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, FOOT = 66, 470, 14, 262
+LEFT, RIGHT, TOP, FOOT = 78, 470, 14, 262
+TOPS = (0.25, 0.5, 1.0)  # of axes of fractions
 MOST_POINTS, FEWEST_POINTS = 60, 16
 
 
@@ -67,6 +68,7 @@ def of(
     measure: Measure,
     *,
     label: str,
+    beside: Sequence[Run] = (),
     brief: bool = False,
 ) -> Curves | None:
     """Return the curves of a metric; None where no trainer gave it by epoch.
@@ -74,8 +76,10 @@ def of(
     Args:
         variant: Runs of the variant; none where the figure is about the baseline.
         baseline: Runs of the baseline.
-        measure: The metric. Accuracy has an axis from 0 to 100 %, others one of their values.
+        measure: The metric. Accuracy has an axis from 0 to 25, 50 or 100 %, others one of their
+            values.
         label: What the figure shows, for those who cannot see it.
+        beside: Runs of figures beside this one, which have the same axis.
         brief: Whether the figure is to take under 1 kB: of the test metric only, with few points.
     """
     names = {"test": f"val_{measure.name}"}
@@ -85,7 +89,8 @@ def of(
     if not any(lengths):
         return None
     epochs = max(lengths)
-    seen = [v for run in runs for name in names.values() for v in run.curves.get(name, ())]
+    shown = (*runs, *beside)
+    seen = [v for run in shown for name in names.values() for v in run.curves.get(name, ())]
     upwards, ticks = _upwards([value for value in seen if math.isfinite(value)], measure)
     across = Axis(1, max(epochs, 2), LEFT, RIGHT)
     most = FEWEST_POINTS if brief else MOST_POINTS
@@ -106,7 +111,9 @@ def of(
 
 def _upwards(seen: Sequence[float], measure: Measure) -> tuple[Axis, tuple[tuple[float, str], ...]]:
     if measure.unit == "fraction":
-        return Axis(0, 1, FOOT, TOP), ((0.0, "0"), (0.5, "50"), (1.0, "100 %"))
+        top = next((each for each in TOPS if each >= max(seen, default=1.0)), 1.0)
+        ticks = ((0.0, "0"), (top / 2, f"{50 * top:g}"), (top, f"{100 * top:g} %"))
+        return Axis(0, top, FOOT, TOP), ticks
     low, high = min(seen, default=0.0), max(seen, default=1.0)
     high = high if high > low else low + 1
     return Axis(low, high, FOOT, TOP), tuple(

@@ -67,6 +67,7 @@ class Forest:
         zero: Where there is no change.
         foot: Below the last line.
         left_out: How many ablations are not drawn: those that change least.
+        is_unclear: Whether an interval lies outside its bound, and the claim is undecided.
         label: What the plot shows, for those who cannot see it.
     """
 
@@ -76,6 +77,7 @@ class Forest:
     zero: float
     foot: float
     left_out: int
+    is_unclear: bool
     label: str
     width: int = WIDTH
 
@@ -107,6 +109,11 @@ def of(rows: Sequence[Row]) -> Forest | None:
         zero=axis.at(0.0),
         foot=LINE * len(lines) + 8,
         left_out=len(known) - len(telling),
+        is_unclear=any(
+            each.outcome == "undecided" and words.is_outside(each)
+            for row in telling
+            for each in _claims(row)
+        ),
         label=f"Change of test {measure.name} of {len(lines)} ablations, the worst first: {said}",
     )
 

@@ -169,8 +169,9 @@ def _study(
     trained = [row for row in rows if row.arm != "baseline" and runs[row.arm]]
     telling = sorted(trained, key=lambda row: -abs(row.change))[:MOST_DRAWN]
     drawn = [row for row in rows if row in telling or (row.arm == "baseline" and baseline)]
+    drawn_runs = [run for row in drawn if row.lesion is None for run in row.runs]
     figures = [
-        (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row))
+        (row, _curves(() if row.arm == "baseline" else runs[row.arm], baseline, row, drawn_runs))
         for row in drawn
         if row.lesion is None
     ]
@@ -196,11 +197,16 @@ def _study(
 
 
 def _curves(
-    variant: Sequence[Run], baseline: Sequence[Run], row: Row, *, brief: bool = False
+    variant: Sequence[Run],
+    baseline: Sequence[Run],
+    row: Row,
+    beside: Sequence[Run] = (),
+    *,
+    brief: bool = False,
 ) -> Curves | None:
     metric = row.measure.name
     label = f"{metric[:1].upper()}{metric[1:]} by epoch: {words.shortened(row.arm, 100)}"
-    return curves.of(variant, baseline, row.measure, label=label, brief=brief)
+    return curves.of(variant, baseline, row.measure, label=label, beside=beside, brief=brief)
 
 
 def _telling(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pytest_ablation.report import words
@@ -19,7 +18,11 @@ WIDTH, HEIGHT = 460, 330
 LEFT, RIGHT, TOP, FOOT = 46, 452, 14, 286
 MOST_NAMED = 10
 LONGEST_NAME = 30
-A_LETTER, A_LINE = 6.0, 13.0  # of a name's size
+A_LETTER, A_LINE = 7.2, 13.0  # of a name's size
+BESIDE = (
+    *((9, 4, "start"), (-9, 4, "end"), (0, -9, "middle"), (0, 18, "middle")),
+    *((6, -8, "start"), (6, 17, "start"), (-6, -8, "end"), (-6, 17, "end")),
+)
 CHEAPER = 0.95  # of the baseline's; what is nearer to it is no saving
 
 Box = tuple[float, float, float, float]
@@ -38,7 +41,8 @@ class Point:
         is_rough: Whether its cost is only roughly known.
         beyond: Whether its metric is beyond the axis.
         name: What is written beside it; empty where there is no room.
-        at: Where that starts.
+        at: Where that starts, ends or has its middle.
+        anchor: Which of the three: "start", "end" or "middle".
     """
 
     title: str
@@ -50,6 +54,7 @@ class Point:
     beyond: bool
     name: str
     at: tuple[float, float]
+    anchor: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +121,9 @@ def _time(rows: Sequence[Row]) -> _Cost:
 
 
 def _step(row: Row) -> float:
+    """Return what a step took with the seed that was disturbed least."""
     steps = [each.seconds_per_step for each in row.runs if each.seconds_per_step > 0]
-    return fmean(steps) if steps and row.lesion is None else math.nan
+    return min(steps) if steps and row.lesion is None else math.nan
 
 
 def _is_rough(row: Row, cost: _Cost) -> bool:
@@ -158,7 +164,7 @@ def _plot(rows: Sequence[Row], cost: _Cost, missing: int) -> Tradeoff:
     upwards = _upwards(rows)
     best = _best([row for row in rows if not _is_rough(row, cost)], cost, less_is_better)
     taken: list[Box] = [
-        _box(across.at(cost.of(row)) - 5, upwards.at(row.value) + 5, 10, 10) for row in rows
+        _box(across.at(cost.of(row)) - 7, upwards.at(row.value) + 6, 14, 12) for row in rows
     ]
     points: dict[str, Point] = {}
     for row in sorted(rows, key=lambda row: (row not in best, -abs(row.change))):
@@ -205,10 +211,10 @@ def _point(
 ) -> Point:
     x, y = across.at(cost.of(row)), upwards.at(row.value)
     is_baseline = row.arm == "baseline"
-    at = None
+    room = None
     name = words.shortened(row.arm, LONGEST_NAME)
     if place < MOST_NAMED or is_baseline:
-        at = _room(x, y, name, taken)
+        room = _room(x, y, name, taken)
     value = words.value(row.value, row.measure)
     is_rough = _is_rough(row, cost)
     takes = f"{'roughly ' if is_rough else ''}{cost.in_words(cost.of(row))}"
@@ -220,20 +226,22 @@ def _point(
         is_best=is_best,
         is_rough=is_rough,
         beyond=not upwards.shows(row.value),
-        name=name if at else "",
-        at=at or (x, y),
+        name=name if room else "",
+        at=room[:2] if room else (x, y),
+        anchor=room[2] if room else "start",
     )
 
 
-def _room(x: float, y: float, name: str, taken: list[Box]) -> tuple[float, float] | None:
+def _room(x: float, y: float, name: str, taken: list[Box]) -> tuple[float, float, str] | None:
     """Return where beside a point its name covers nothing else; None where there is no room."""
     width = A_LETTER * len(name)
-    for dx, dy in ((9, 4), (-9 - width, 4), (-width / 2, -9), (-width / 2, 18), (6, -8), (6, 17)):
-        box = _box(x + dx, y + dy, width, A_LINE)
+    for dx, dy, anchor in BESIDE:
+        left = x + dx - {"start": 0, "middle": width / 2, "end": width}[anchor]
+        box = _box(left, y + dy, width, A_LINE)
         inside = box[0] >= LEFT and box[2] <= RIGHT + 8 and box[1] >= 0 and box[3] <= FOOT
         if inside and not any(_overlap(box, other) for other in taken):
             taken.append(box)
-            return round(x + dx, 1), round(y + dy, 1)
+            return round(x + dx, 1), round(y + dy, 1), anchor
     return None
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "–"
 LONGEST_ARM = 60
+UNCLEAR = "but not so clearly that one of all the session's claims may be called violated"
 GERUNDS = {
     **{"remove": "removing", "replace": "replacing", "insert": "inserting", "set": "setting"},
     **{"cut": "cutting", "use": "using", "train": "training", "feed": "feeding"},
@@ -79,19 +80,28 @@ def shortened(name: str, longest: int) -> str:
 
 def reasoning(claim: Compared) -> str:
     """Return why a claim's verdict is what it is, in a sentence."""
-    is_within = {"holds": "lies within", "violated": "lies outside", "undecided": "reaches across"}
-    lies = is_within[claim.outcome]
-    if claim.interval:
-        about = (
-            f"The {100 * claim.confidence:g} % interval over {_counted(claim.seeds, 'seed')} an arm"
-        )
-        found = f"{about}, {claim.interval}, {lies} the bound"
-    elif claim.outcome == "undecided":
-        found = f"{claim.said(claim.value)} was found, and no interval"
-    else:
-        found = f"{claim.said(claim.value)} {lies} the bound"
     more = claim.advice or claim.reason
-    return f"{found}{f'; {more}' if more else ''}."
+    more = f"; {more}" if more else ""
+    found = claim.said(claim.value)
+    if claim.interval:
+        over = f" over {_counted(claim.seeds, 'seed')} an arm" if claim.seeds else ""
+        found = f"The {100 * claim.confidence:g} % interval{over}, {claim.interval},"
+    elif claim.outcome == "undecided":
+        return f"{found} was found, and no interval{more}."
+    if claim.outcome == "holds":
+        return f"{found} lies within the bound{more}."
+    if claim.outcome == "violated":
+        return f"{found} lies outside the bound{more}."
+    if is_outside(claim):
+        return f"{found} lies outside the bound, {UNCLEAR}{more}."
+    return f"{found} reaches across the bound{more}."
+
+
+def is_outside(claim: Compared) -> bool:
+    """Tell whether a claim's interval lies outside its bound, which alone violates none."""
+    lowest = -math.inf if claim.at_least is None else claim.at_least
+    highest = math.inf if claim.at_most is None else claim.at_most
+    return claim.high < lowest or claim.low > highest
 
 
 def facts(of: Mapping[str, Any]) -> list[str]:
