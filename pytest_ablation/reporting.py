@@ -87,8 +87,7 @@ class Reporting:
 
             from pytest_ablation.report import html
 
-            many = len(self.findings.entries) > html.MOST_WITH_ALL
-            unfolded = extras.html(html.unfolded(entry, html.row_of(entry), brief=many))
+            unfolded = extras.html(html.content(entry, self.findings))
             report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
 
     def _tell_of_runs(self, entry: Entry) -> None:

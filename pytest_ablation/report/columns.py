@@ -28,7 +28,7 @@ def header_cells() -> list[str]:
     pytest-html builds the head before it knows whether a suite has any ablation.
     """
     return [
-        f'<th class="sortable ablation" data-column-type="{name}" style="display:none">{head}</th>'
+        f'<th class="sortable ablation" data-column-type="{name}" hidden>{head}</th>'
         for name, head, _, _ in _columns()
     ]
 
@@ -43,7 +43,7 @@ def row_cells(entry: Entry | None, row: Row | None) -> list[str]:
         if row and not math.isnan(value):
             key = value if name == "time_ratio" else as_shown(value, row.measure)
             content = f"{_sort_key(key)}{escape(shown(value, row.measure))}"
-        cells.append(f'<td class="ablation col-{name}" style="display:none">{content}</td>')
+        cells.append(f'<td class="ablation col-{name}" hidden>{content}</td>')
     return cells
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, FOOT = 78, 470, 14, 262
 TOPS = (0.25, 0.5, 1.0)  # of axes of fractions
-MOST_POINTS, FEWEST_POINTS = 60, 16
+MOST_POINTS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,6 @@ def of(
     *,
     label: str,
     beside: Sequence[Run] = (),
-    brief: bool = False,
 ) -> Curves | None:
     """Return the curves of a metric; None where no trainer gave it by epoch.
 
@@ -80,10 +79,8 @@ def of(
             values.
         label: What the figure shows, for those who cannot see it.
         beside: Runs of figures beside this one, which have the same axis.
-        brief: Whether the figure is to take under 1 kB: of the test metric only, with few points.
     """
-    names = {"test": f"val_{measure.name}"}
-    names |= {} if brief else {"training": measure.name}
+    names = {"test": f"val_{measure.name}", "training": measure.name}
     runs = (*variant, *baseline)
     lengths = [len(run.curves.get(name, ())) for run in runs for name in names.values()]
     if not any(lengths):
@@ -93,9 +90,8 @@ def of(
     seen = [v for run in shown for name in names.values() for v in run.curves.get(name, ())]
     upwards, ticks = _upwards([value for value in seen if math.isfinite(value)], measure)
     across = Axis(1, max(epochs, 2), LEFT, RIGHT)
-    most = FEWEST_POINTS if brief else MOST_POINTS
     drawn = [
-        _curve(arm, split, [run.curves.get(name, ()) for run in own], across, upwards, most)
+        _curve(arm, split, [run.curves.get(name, ()) for run in own], across, upwards)
         for arm, own in (("baseline", baseline), ("variant", variant))
         for split, name in sorted(names.items(), reverse=True)
     ]
@@ -127,7 +123,6 @@ def _curve(
     columns: Sequence[Sequence[float]],
     across: Axis,
     upwards: Axis,
-    most: int,
 ) -> Curve:
     epochs = max(map(len, columns), default=0)
     by_epoch = [
@@ -138,7 +133,7 @@ def _curve(
         ]
         for epoch in range(epochs)
     ]
-    step = max(1, math.ceil((epochs - 1) / (most - 1)))
+    step = max(1, math.ceil((epochs - 1) / (MOST_POINTS - 1)))
     shown = sorted({*range(0, epochs, step), *([epochs - 1] if epochs else [])})
     known = [(round(across.at(at + 1)), by_epoch[at]) for at in shown if by_epoch[at]]
     means = [f"{x} {round(upwards.at(fmean(values)))}" for x, values in known]

@@ -130,7 +130,7 @@ def _axis(rows: Sequence[Row]) -> Axis:
     shown = [each for each in (*changes, *edges) if abs(each) <= far]
     shown += [math.copysign(min(abs(each), WIDEST_INTERVAL * far), each) for each in limits]
     low, high = min(shown, default=-far), max(shown, default=far)
-    side = LEAST_SIDE * max(high, -low, high - low)
+    side = LEAST_SIDE * max(high - low, far)
     low, high = min(low, -side), max(high, side)
     margin = 0.04 * (high - low)
     return Axis(low - margin, high + margin, MARGIN, WIDTH - MARGIN)

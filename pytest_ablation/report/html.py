@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_ablation.quantity import ACCURACY
-from pytest_ablation.report import curves, forest, spent, tradeoff, words
+from pytest_ablation.report import curves, forest, later, spent, tradeoff, words
 from pytest_ablation.report.curves import Curves
 from pytest_ablation.report.sweep import Sweep, sweeps_of
 from pytest_ablation.report.templates import own, rendered
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 MOST_DRAWN = 24
 MOST_LEADS = 3
-# What a test unfolds to takes 6 kB: a page of a thousand would be large and slow to open.
-MOST_WITH_ALL = 100
 MOST_CLASSES = 12
 
 
@@ -108,20 +106,25 @@ def page(findings: Findings, *, in_theirs: bool = True) -> str:
         leads=words.leads([row for row in rows if row not in swept])[:MOST_LEADS],
         spent=spent.of(findings),
         studies=studies,
+        later=later.packed({each.test: _unfolded(each) for each in entries[later.MOST_AT_ONCE :]}),
+        unpacks=own("later.js"),
     )
 
 
 def alone(findings: Findings) -> str:
     """Return the same as a file of its own, with what each test found unfolded below."""
     entries = list(findings.entries.values())
-    brief = len(entries) > MOST_WITH_ALL
     return rendered(
         "alone.html",
         page=page(findings, in_theirs=False),
-        tests=[
-            (each.test, each.outcome, unfolded(each, row_of(each), brief=brief)) for each in entries
-        ],
+        tests=[(each.test, each.outcome, content(each, findings)) for each in entries],
     )
+
+
+def content(entry: Entry, findings: Findings) -> str:
+    """Return what a test's row unfolds to; of all but the first tests, where `page` will put it."""
+    is_first = list(findings.entries)[: later.MOST_AT_ONCE].count(entry.test)
+    return _unfolded(entry) if is_first else later.place(entry.test)
 
 
 def row_of(entry: Entry) -> Row:
@@ -131,31 +134,33 @@ def row_of(entry: Entry) -> Row:
     return Findings({entry.test: entry}).rows()[-1]
 
 
-def unfolded(entry: Entry, row: Row, *, brief: bool = False) -> str:
+def unfolded(entry: Entry, row: Row) -> str:
     """Return what a test's row unfolds to: claims, values a seed, curves, classes and network.
 
     Args:
         entry: What the test found.
         row: The row of the findings table that the entry belongs to.
-        brief: Leave out what can be: for suites of hundreds of ablations.
     """
-    runs = [("variant", run) for run in entry.variant] + [("baseline", r) for r in entry.baseline]
-    classes, others = _telling(entry.per_class, 0 if brief else MOST_CLASSES)
+    classes, others = _telling(entry.per_class)
     return rendered(
         "unfolded.html",
         entry=entry,
         row=row,
-        runs=runs[: len(entry.variant)] if brief and entry.variant else runs,
+        runs=[("variant", run) for run in entry.variant]
+        + [("baseline", r) for r in entry.baseline],
         fresh=frozenset(entry.facts["trained"]),
-        curves=_curves(entry.variant, entry.baseline, row, brief=brief),
+        curves=_curves(entry.variant, entry.baseline, row),
         metric=row.measure.name,
-        layers=() if brief else entry.layers,
         classes=classes,
         other_classes=others,
         widest=max((abs(limit) for each in classes for limit in (each.low, each.high)), default=0),
         accuracy=ACCURACY,
         nan=math.nan,
     )
+
+
+def _unfolded(entry: Entry) -> str:
+    return unfolded(entry, row_of(entry))
 
 
 def _study(
@@ -201,17 +206,14 @@ def _curves(
     baseline: Sequence[Run],
     row: Row,
     beside: Sequence[Run] = (),
-    *,
-    brief: bool = False,
 ) -> Curves | None:
     metric = row.measure.name
     label = f"{metric[:1].upper()}{metric[1:]} by epoch: {words.shortened(row.arm, 100)}"
-    return curves.of(variant, baseline, row.measure, label=label, beside=beside, brief=brief)
+    return curves.of(variant, baseline, row.measure, label=label, beside=beside)
 
 
-def _telling(
-    classes: Sequence[ClassChange], most: int
-) -> tuple[list[ClassChange], list[ClassChange]]:
+def _telling(classes: Sequence[ClassChange]) -> tuple[list[ClassChange], list[ClassChange]]:
     """Return the classes that change most, the worst change first, and the others."""
     order = sorted(classes, key=lambda each: -abs(each.change))
-    return sorted(order[:most], key=lambda each: each.change), order[most:]
+    most = order[:MOST_CLASSES]
+    return sorted(most, key=lambda each: each.change), order[MOST_CLASSES:]

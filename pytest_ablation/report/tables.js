@@ -70,7 +70,9 @@
     return [form, apply]
   }
 
-  const named = (head) => head.innerText.replace(/\s+/g, " ").trim()
+  // Not innerText, which would have a page of a thousand rows laid out for it.
+  const named = (head) => [...(head.querySelector("button") ?? head).childNodes]
+    .map((each) => each.textContent.trim()).filter(Boolean).join(" ")
   for (const table of all("table.findings")) sortable(table)
   for (const table of all("table[data-filter]")) {
     const rows = [...table.tBodies[0].rows]
