@@ -455,27 +455,36 @@ def test_what_users_name_is_text_in_a_browser(pytester: pytest.Pytester) -> None
         assert found["wide"] == []
 
 
-def test_a_test_id_is_text(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("is_ablation", [True, False], ids=["ablation", "other"])
+def test_a_test_id_is_text(pytester: pytest.Pytester, is_ablation: bool) -> None:
     """An id with markup in it, which pytest-html writes as it is, is shown as it is written."""
-    pytester.makeconftest(FED.replace("item.name in FED", "False"))
-    (pytester.path / "entries.json").write_text("[]")
+    fed = FED.replace("FED[item.name]", "next(iter(FED.values()))")
+    pytester.makeconftest(fed.replace("item.name in FED", str(is_ablation)))
+    plain = entry("test_it", "remove a", runs(0.5, 0.6)).as_plain()
+    (pytester.path / "entries.json").write_text(json.dumps([plain]))
     pytester.makepyfile(
-        """
+        test_it=f"""
 import pytest
 
-@pytest.mark.parametrize("name", [1], ids=["<img src=x onerror=alert(1)>"])
+@pytest.mark.parametrize("name", [1], ids=[{HOSTILE!r}])
 def test_it(name):
     pass
 """
     )
-    pytester.runpytest_subprocess("--html=report.html", "--self-contained-html")
-    found = looked_at(
-        pytester.path / "report.html",
-        """return [all("img[src=x]").length, document.querySelector(".col-testId").textContent]""",
+    result = pytester.runpytest_subprocess(
+        *("--html=report.html", "--self-contained-html", "--ablation-export=findings.html")
     )
-
-    assert found[0] == 0
-    assert found[1].endswith("test_it[<img src=x onerror=alert(1)>]")
+    result.assert_outcomes(passed=1)
+    looked = """
+    const id = document.querySelector(".col-testId, .tests summary bdi")
+    const images = all("img[src=x]").length
+    return {images, id: id.textContent, fits: id.getBoundingClientRect().right <= innerWidth}"""
+    for page in ("report.html", "findings.html")[: 1 + is_ablation]:
+        found = looked_at(pytester.path / page, looked)
+        assert found["images"] == 0
+        assert found["fits"] or not is_ablation  # the page of another suite is left alone
+        for part in ("[<img src=x onerror=", "\\N{x}", "\"q\" 'q' &", "</script>", 500 * "x"):
+            assert part in found["id"].replace("\\\\", "\\")
 
 
 # ----------------------------------------------------------------------------- a large study
