@@ -116,7 +116,7 @@ def test_anything_can_be_drawn() -> None:
     assert forest.of(study(baseline=()).rows()) is None
     findings = study()
     findings.add(entry("same", "same", runs(0.587, 0.6), compared=(claim(at_least=-math.inf),)))
-    for rows in (findings.rows(), findings.rows()[-1:], plot(a=0.0) and findings.rows()[:2]):
+    for rows in (findings.rows(), findings.rows()[-1:], findings.rows()[:2]):
         drawn = forest.of(rows)
         assert drawn is not None
         numbers = [x for line in drawn.lines for x in (line.x, line.y, *line.edges)]

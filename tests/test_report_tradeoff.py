@@ -82,14 +82,14 @@ def test_names_cover_nothing() -> None:
 def test_worth_removing_is_what_loses_nothing_and_saves() -> None:
     """An ablation that clearly costs accuracy is not worth it, nor one that saves nothing."""
 
-    def found(accuracy: float, ratio: float, **changes: float) -> list[str]:
+    def found(accuracy: float, ratio: float, params: float = 1.0, half: float = 0.01) -> list[str]:
         (row,) = [row for row in rows(v=(accuracy, ratio)) if row.arm == "v"]
-        limits = {"change_low": row.change - 0.01, "change_high": row.change + 0.01}
-        row = replace(row, **{**limits, **changes})
+        low, high = row.change - half, row.change + half
+        row = replace(row, change_low=low, change_high=high, params_ratio=params)
         return [saved for _, saved in tradeoff.worth([row])]
 
     assert found(0.59, 0.8) == ["0.80× the time a step"]
-    assert found(0.59, 0.8, params_ratio=0.5) == ["0.80× the time a step, 0.50× the parameters"]
+    assert found(0.59, 0.8, params=0.5) == ["0.80× the time a step, 0.50× the parameters"]
     assert found(0.5, 0.8) == []
     assert found(0.59, 1.0) == []
-    assert found(0.59, 0.8, change_low=math.nan, change_high=math.nan) == []
+    assert found(0.59, 0.8, half=math.nan) == []
