@@ -421,7 +421,6 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
 
 
 def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> Entry:
-    from pytest_ablation.report.images import sheet
     from pytest_ablation.table import entry_of
     from pytest_ablation.training.device import sees_gpu
 
@@ -455,9 +454,15 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
             "timed": study.timed,
         },
         told=(inspect.getdoc(item.obj) or "") if hasattr(item, "obj") else "",
-        sample=sheet(data) if wants_sheet and data else "",
+        sample=_sheet(data) if wants_sheet and data else "",
         keeps=bool(options.save(item.config) or options.against(item.config)),
     )
+
+
+def _sheet(data: Dataset) -> str:
+    from pytest_ablation.report.images import sheet
+
+    return sheet(data)
 
 
 def _environment(arm: Arm) -> dict[str, str]:
