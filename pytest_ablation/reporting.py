@@ -85,10 +85,14 @@ class Reporting:
         if self._writes_page:
             from pytest_html import extras
 
-            from pytest_ablation.report import html
+            from pytest_ablation.report import columns, html
 
-            unfolded = extras.html(html.content(entry, self.findings))
-            report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
+            content = html.content(entry, self.findings)
+            if columns.is_taken(report.nodeid):
+                unfolded = extras.html(content)
+                report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
+            else:
+                report.ablation_content = content  # type: ignore[attr-defined] # read below
 
     def _tell_of_runs(self, entry: Entry) -> None:
         """Tell other plugins of the runs that are of this session, once each."""
@@ -175,6 +179,12 @@ class Reporting:
         if getattr(report, "undecided", False):
             cells[0] = columns.UNDECIDED_CELL
         cells[2:2] = columns.row_cells(entry, html.row_of(entry) if entry else None)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
+        """Unfold among the captured output what pytest-html takes nowhere else."""
+        if hasattr(report, "ablation_content"):
+            data.insert(0, report.ablation_content)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:

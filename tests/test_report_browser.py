@@ -487,6 +487,41 @@ def test_it(name):
             assert part in found["id"].replace("\\\\", "\\")
 
 
+def test_an_id_that_is_no_escape_costs_nobody_the_report(pytester: pytest.Pytester) -> None:
+    """pytest-html reads ids as escapes, and ends with an error at one that is none."""
+    pytester.makeconftest(
+        FED.replace("FED[item.name]", "next(iter(FED.values()))").replace(
+            "item.name in FED", "True"
+        )
+    )
+    plain = entry("test_it", "remove a", runs(0.5, 0.6)).as_plain()
+    (pytester.path / "entries.json").write_text(json.dumps([plain]))
+    pytester.makeini(
+        """
+[pytest]
+disable_test_id_escaping_and_forfeit_all_rights_to_community_support = true
+"""
+    )
+    pytester.makepyfile(
+        test_it=r"""
+import pytest
+
+@pytest.mark.parametrize("name", [1], ids=["\\N and \\x"])
+def test_it(name):
+    pass
+"""
+    )
+    result = pytester.runpytest_subprocess("--html=report.html", "--self-contained-html")
+    result.assert_outcomes(passed=1)
+    found = looked_at(
+        pytester.path / "report.html",
+        """return [document.querySelector(".col-testId"), document.querySelector(".told")]
+          .map((each) => each.textContent)""",
+    )
+
+    assert found == [r"test_it.py::test_it[\N and \x]", "What is said of it."]
+
+
 # ----------------------------------------------------------------------------- a large study
 
 

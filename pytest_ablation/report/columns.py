@@ -56,6 +56,15 @@ def as_text(cells: list[str], test: str) -> list[str]:
     return [mended.get(cell, cell) for cell in cells]
 
 
+def is_taken(test: str) -> bool:
+    r"""Tell whether pytest-html takes extras of a test of this id: not of one with ``\N`` in it."""
+    try:
+        test.encode().decode("unicode_escape")  # as pytest-html does, for the names of files
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _columns() -> tuple[Column, ...]:
     return (
         ("accuracy", "Accuracy", lambda row: row.value, _named),
