@@ -90,6 +90,7 @@ def test_worth_removing_is_what_loses_nothing_and_saves() -> None:
 
     assert found(0.59, 0.8) == ["0.80× the time a step"]
     assert found(0.59, 0.8, params=0.5) == ["0.80× the time a step, 0.50× the parameters"]
+    assert found(0.59, 0.8, params=2.0) == ["0.80× the time a step, but 2.00× the parameters"]
     assert found(0.5, 0.8) == []
     assert found(0.59, 1.0) == []
     assert found(0.59, 0.8, half=math.nan) == []

@@ -39,7 +39,7 @@ class _Study:
         rows: Its rows of the findings table.
         forest: Each ablation's change.
         tradeoff: The metric against what it takes.
-        worth: Ablations that lose nothing for certain and cost less, and what they save.
+        worth: Ablations that lose nothing for certain and cost less, and what they take.
         curves: A row and its figure each, of those that are drawn.
         left_out: How many rows are not drawn.
         placebo: What its baseline says of what the session can tell.

@@ -131,13 +131,13 @@ def _is_rough(row: Row, cost: _Cost) -> bool:
 
 
 def worth(rows: Sequence[Row]) -> list[tuple[Row, str]]:
-    """Return the ablations that lose nothing for certain and cost less, and what they save."""
+    """Return the ablations that lose nothing for certain and cost less, and what they take."""
     return [
-        (row, saved)
+        (row, taken)
         for row in rows
         if row.arm != "baseline" and _is_no_loss(row)
-        for saved in [", ".join(_saved(row))]
-        if saved
+        for taken in [", ".join(_takes(row))]
+        if taken
     ]
 
 
@@ -147,11 +147,13 @@ def _is_no_loss(row: Row) -> bool:
     return row.change_low <= 0 if row.tests[0].less_is_better else row.change_high >= 0
 
 
-def _saved(row: Row) -> Iterator[str]:
+def _takes(row: Row) -> Iterator[str]:
     if row.time_ratio < CHEAPER:
         yield f"{words.ratio(row.time_ratio)} the time a step"
     if row.params_ratio < CHEAPER:
         yield f"{words.ratio(row.params_ratio)} the parameters"
+    elif row.time_ratio < CHEAPER and row.params_ratio > 1 / CHEAPER:
+        yield f"but {words.ratio(row.params_ratio)} the parameters"
 
 
 # ---------------------------------------------------------------------------------- the drawing
@@ -238,7 +240,7 @@ def _room(x: float, y: float, name: str, taken: list[Box]) -> tuple[float, float
     for dx, dy, anchor in BESIDE:
         left = x + dx - {"start": 0, "middle": width / 2, "end": width}[anchor]
         box = _box(left, y + dy, width, A_LINE)
-        inside = box[0] >= LEFT and box[2] <= RIGHT + 8 and box[1] >= 0 and box[3] <= FOOT
+        inside = box[0] >= LEFT and box[2] <= RIGHT + 8 and box[1] >= 0 and box[3] <= FOOT + 6
         if inside and not any(_overlap(box, other) for other in taken):
             taken.append(box)
             return round(x + dx, 1), round(y + dy, 1), anchor
