@@ -453,7 +453,7 @@ def test_a_subclassed_model_names_use() -> None:
         (residual, configure("stem", name="other"), 'the name of "stem" is no setting'),
         (nested, remove("image"), r'no layer of that name\. Layers: encoder, encoder/dense1, '),
         (residual, remove(lambda layer: layer.units > 1), 'of "stem", of Conv2D, raised'),
-        (attention, replace("attend", layers.Dense(8)), 'Dense "attend" cannot take'),
+        (attention, replace("attend", layers.Conv2D(8, 1)), 'Conv2D "attend" cannot take'),
         (residual, replace("block1_add", layers.Dense(4)), r'2 input tensors\. Put a layer'),
         (residual, replace("block1_add", layers.ReLU()), 'it gives 2 tensors, and was to make one'),
         (gated, replace(layers.Add, layers.ReLU()), r'cut\("side", into="add'),
@@ -557,3 +557,52 @@ def test_a_merge_written_as_a_plus_is_replaced_like_one() -> None:
     """What takes the place of ``a + b`` is given both as a list, as it expects them."""
     edited = replace(layers.Add, layers.Multiply())(gated())
     assert [type(each) for each in edited.layers].count(layers.Multiply) == 2
+
+
+def translator() -> keras.Model:
+    """Return an encoder whose states a decoder starts from, and attention over what it gives."""
+    source, target = keras.Input((5, 3), name="source"), keras.Input((4, 2), name="target")
+    every, *state = layers.LSTM(4, return_sequences=True, return_state=True, name="encoder")(source)
+    x = layers.LSTM(4, return_sequences=True, name="decoder")(target, initial_state=state)
+    x = layers.Concatenate(name="both")([x, layers.Attention(name="attend")([x, every])])
+    x = layers.TimeDistributed(layers.Dense(5), name="each")(x)
+    return keras.Model(
+        [source, target], layers.Dense(2, name="out")(layers.GlobalMaxPooling1D(name="pool")(x))
+    )
+
+
+def transformer() -> keras.Model:
+    """Return a block of self-attention."""
+    given = keras.Input((5, 8), name="series")
+    y = layers.MultiHeadAttention(2, 4, name="attend")(given, given)
+    x = layers.GlobalMaxPooling1D(name="pool")(layers.Add(name="add")([given, y]))
+    return keras.Model(given, layers.Dense(2, name="out")(x))
+
+
+@pytest.mark.parametrize(
+    ("network", "edit", "layer", "before"),
+    [
+        (translator, cut("attend", into="both"), "each", ["decoder"]),
+        (translator, configure(layers.LSTM, units=3), "each", ["both"]),
+        (translator, remove("decoder", repair=True), "attend", ["decoder_projection", "encoder"]),
+        (transformer, replace("attend", layers.Dense(8)), "add", ["series", "attend"]),
+        (transformer, replace("attend", layers.Identity()), "attend", ["series"]),
+        (translator, configure("each", layer=layers.Dense(7)), "pool", ["each"]),
+    ],
+)
+def test_layers_of_layers_and_of_sequences_are_edited_as_any(
+    network: Callable[[], keras.Model], edit: Ablation, layer: str, before: list[str]
+) -> None:
+    """Wrappers take another width, states are no input to be left with, and query is value."""
+    edited = edit(network())
+    assert takes(edited, layer) == before
+    given = [np.ones((2, *each.shape[1:]), np.float32) for each in edited.inputs]
+    assert edited(given if len(given) > 1 else given[0]).shape == (2, 2)
+
+
+def test_several_tensors_are_repaired_each_by_itself() -> None:
+    """Output and states of one layer are not brought to their shapes by one shared projection."""
+    edited = configure("encoder", units=3, repair=True)(translator())
+    added = [name for name in names(edited) if name not in names(translator())]
+    assert added == [f"encoder{number}_projection" for number in ("", "_1", "_2")]
+    assert names(configure("encoder", units=2, repair=True)(edited)) == names(edited)

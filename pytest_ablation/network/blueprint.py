@@ -389,6 +389,15 @@ def _unseeded(config: Any) -> Any:
     }
 
 
+def _unbuilt(config: Any) -> Any:
+    """Return the configuration without the shapes that layers within the layer were built for."""
+    if isinstance(config, list):
+        return [_unbuilt(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
+
+
 def deserialized(config: Any) -> Any:
     """Return the Keras object of a configuration, the user's own classes and functions found.
 
@@ -400,7 +409,7 @@ def deserialized(config: Any) -> Any:
 
 def from_config(layer: Any, config: Mapping[str, Any]) -> Any:
     """Return a layer of the class of another, its own classes and functions found likewise."""
-    said = _with_modules(dict(config), _modules([layer]))
+    said = _with_modules(_unbuilt(dict(config)), _modules([layer]))
     with keras.saving.custom_object_scope(dict(_own_objects(said))), SafeModeScope(False):
         return type(layer).from_config(said)
 

@@ -38,12 +38,14 @@ class Bridge:
         wanted: The shape that was there before; None where it is not known.
         repair: Whether it may be made to fit, by a pooling or a projection.
         edit: The edit, as it is written.
+        place: Which of the tensors that the layer gave.
     """
 
     name: str
     wanted: Shape | None
     repair: bool
     edit: str
+    place: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -478,7 +480,7 @@ def _advice(graph: Graph) -> str:
     except _MisfitError:
         return ""
     asked = " and ".join(dict.fromkeys(bridge.edit for bridge in fitted if not bridge.repair))
-    names = [f'"{bridge.name}"' for bridge in fitted]
+    names = [f'"{name}"' for name in dict.fromkeys(bridge.name for bridge in fitted)]
     after = ", ".join([*names[:3], *(["…"] if len(names) > 3 else [])])
     return f"With repair=True, {asked} would pool or project to the shape that {after} gave."
 
@@ -624,16 +626,28 @@ class _Assembly:
         self._is_doubtful |= "float" not in tensor.dtype
         if bridge.wanted is None or tuple(tensor.shape[1:]) == bridge.wanted[1:]:
             return []
-        layers = adapters(tensor.shape, bridge.wanted, bridge.name)
+        # What takes the place of a layer that is called twice is called twice.
+        key = level, bridge.name, bridge.place, tuple(tensor.shape[1:]), bridge.wanted[1:]
+        if key in self._shared:
+            return self._shared[key]
+        layers = adapters(tensor.shape, bridge.wanted, self._unused(bridge.name))
         if bridge in self._fitted:
-            # What takes the place of a layer that is called twice is called twice.
-            shapes = tuple(tensor.shape[1:]), bridge.wanted[1:]
-            return self._shared.setdefault((level, bridge.name, *shapes), layers)
+            self._names |= {layer.name for layer in layers}
+            self._shared[key] = layers
+            return layers
         if layers:
             self.unfit.append(bridge)
         self._is_another_shape = True
         self._is_doubtful |= len(tensor.shape) != len(bridge.wanted)
         return []
+
+    def _unused(self, name: str) -> str:
+        """Return what the names of layers in the place of another begin with."""
+        begun, count = name, 0
+        while not self._names.isdisjoint((f"{begun}_pooling", f"{begun}_projection")):
+            count += 1
+            begun = f"{name}_{count}"
+        return begun
 
     def _copy(self, layer: Any) -> Any:
         if id(layer) not in self._copies:
@@ -704,7 +718,7 @@ def _refused(
     ]
     misfit = _MisfitError(
         f'{type(layer).__name__} "{layer.name}" cannot take what comes before it, '
-        f"{' and '.join(came)}: {why.rstrip('.')}."
+        f"{' and '.join(came)}: {why}."
     )
     if node.must_merge:
         *others, branch = (_origin(graph, ref) for ref in node.refs)

@@ -38,12 +38,13 @@ def configured(layer: Layer, settings: Mapping[str, Any]) -> Layer:
                 + did_you_mean(name, own)
             )
     kept = {k: v for k, v in own.items() if k in settings or not _is_derived(layer, k, own)}
+    told = {name: _serialized(value) for name, value in settings.items()}
     try:
-        new = from_config(layer, {**kept, **settings})
+        new = from_config(layer, {**kept, **told})
         new.get_config()
     except Exception as error:  # whatever a layer raises of a value that it does not take
         raise AblationError(
-            f'{type(layer).__name__} "{layer.name}" refuses it: {first_line(error)}'
+            f'{type(layer).__name__} "{layer.name}" refuses it: {first_line(error)}.'
         ) from error
     return new
 
@@ -73,7 +74,8 @@ def has(layer: Layer, settings: Mapping[str, Any]) -> bool:
     if not all(name in own for name in settings):
         return False
     try:
-        return bool(from_config(layer, {**own, **settings}).get_config() == own)
+        told = {name: _serialized(value) for name, value in settings.items()}
+        return bool(config(from_config(layer, {**own, **told})) == own)
     except Exception:  # whatever a layer raises of a value that it does not take
         return False
 
@@ -115,7 +117,7 @@ def copied(layer: Any, name: str = "") -> Any:
     except Exception as error:  # whatever a layer of the user's own raises
         raise AblationError(
             f'{type(layer).__name__} "{layer.name}" cannot be copied from its configuration: '
-            f"{first_line(error)} Its get_config must give what its __init__ takes."
+            f"{first_line(error)}. Its get_config must give what its __init__ takes."
         ) from error
 
 
@@ -131,13 +133,14 @@ def said_shapes(shapes: Sequence[tuple[int | None, ...]]) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return what Keras says is wrong, without what it puts before it."""
-    said = re.sub(r"\x1b\[\d+m", "", str(error)).rpartition("Exception encountered: ")[2]
+    said = re.sub(r"\x1b\[\d+m", "", str(error))
+    said = re.split("Exception encountered: |Error encountered:", said)[-1]
     lines = [line for line in said.splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
         del lines[0]
     if not lines:
         return type(error).__name__
-    return re.split(" Make sure custom| Inputs received:", lines[0])[0].strip()
+    return re.split(" Make sure custom| Inputs received:| for '{{node", lines[0])[0].strip(" .")
 
 
 def _is_derived(layer: Layer, name: str, config: Mapping[str, Any]) -> bool:
@@ -150,6 +153,13 @@ def _is_derived(layer: Layer, name: str, config: Mapping[str, Any]) -> bool:
         return bool(from_config(layer, without).get_config()[name] == config[name])
     except Exception:  # the layer does not do without it
         return False
+
+
+def _serialized(value: Any) -> Any:
+    """Return a setting as a configuration has it, where it is a layer."""
+    if isinstance(value, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(value)
+    return value
 
 
 def _made(by: LayerOrFunction, old: Layer) -> Layer:

@@ -34,6 +34,7 @@ Edited: TypeAlias = tuple[Graph, list[str]]
 
 # What one input of these would be alone nobody can say.
 NEVER_ALONE = ("Dot", "Subtract")
+SWITCHES = ("return_attention_scores", "use_causal_mask")
 NO_BRANCH = (
     "No layer gives one of them alone, so a cut cannot name it. Write the network that you mean as "
     "a function: use(that_function)."
@@ -266,7 +267,7 @@ def _bridged(graph: Graph, to: Mapping[Ref, Ref], wanted: Any, name: str, asked:
     """Return the graph with each tensor replaced by another that comes over a bridge."""
     for old, new in to.items():
         number = graph.free
-        bridge = Bridge(name, wanted, asked.repair, asked.edit)
+        bridge = Bridge(name, wanted, asked.repair, asked.edit, old.place)
         graph = graph.with_node(number, Node(bridge, (new,)), after=new.node)
         graph = graph.redirected({old: Ref(number)}, but=frozenset([number]))
         graph = with_fields(graph, shapes={**graph.shapes, Ref(number): wanted})
@@ -326,14 +327,14 @@ def _regions(graph: Graph, gone: set[int]) -> list[set[int]]:
 
 
 def _entering(graph: Graph, region: set[int]) -> Ref:
-    """Return the one tensor that enters a region; masks do not count beside others."""
+    """Return the one tensor that enters a region; masks and states do not count beside others."""
     taken = [
-        (ref, key.endswith("mask"))
+        (ref, _is_aside(key))
         for number in sorted(region)
         for key, ref in _keyed(graph.nodes[number])
         if ref.node not in region
     ]
-    data = [ref for ref, is_mask in taken if not is_mask] or [ref for ref, _ in taken]
+    data = [ref for ref, is_aside in taken if not is_aside] or [ref for ref, _ in taken]
     entering = {graph.source(ref): ref for ref in data}
     if len(entering) == 1:
         return next(iter(entering.values()))
@@ -349,6 +350,11 @@ def _entering(graph: Graph, region: set[int]) -> Ref:
         f"{len(entering)} tensors enter {what}: from {_and(sources)}. "
         + (f"Say which of them goes: {cutting}, or another." if cutting else NO_BRANCH)
     )
+
+
+def _is_aside(key: str) -> bool:
+    """Tell whether an argument of a call is none that a layer could be left out for."""
+    return key.endswith("mask") or key in ("initial_state", "training", *SWITCHES)
 
 
 def _keyed(node: Node) -> list[tuple[str, Ref]]:
@@ -396,15 +402,19 @@ def _is_merge(graph: Graph, number: int) -> bool:
 def _passed(node: Node, layer: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return what another layer takes of what the old one was called with.
 
-    A merge takes a list of what an operation, as ``a + b``, takes one by one.
+    A merge takes a list of what an operation, as ``a + b``, or attention takes one by one; what
+    takes one tensor takes that which attention is given as query and as value.
     """
     parameters = inspect.signature(layer.call).parameters
-    takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    kinds = {each.kind.name for each in parameters.values()}
+    takes_all = "VAR_KEYWORD" in kinds
     kwargs = {key: each for key, each in node.kwargs.items() if takes_all or key in parameters}
-    is_operation = isinstance(layer, keras.layers.Layer) and layers.is_operation(node.layer)
-    if is_operation and len(refs_in(node.args)) == len(node.args) > 1:
-        return ([*node.args],), kwargs
-    return node.args, kwargs
+    most = len([name for name in parameters if not _is_aside(name)]) - takes_all
+    args = node.args
+    is_one_by_one = len(args) == len(refs_in(args)) and "VAR_POSITIONAL" not in kinds
+    if isinstance(layer, keras.layers.Layer) and is_one_by_one and most < len(args):
+        args = ([*args],) if len(set(args)) > 1 else args[:1]
+    return args, kwargs
 
 
 def _arguments(layer: Any, config: Mapping[str, Any]) -> dict[str, Any]:
