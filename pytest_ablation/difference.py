@@ -52,12 +52,7 @@ def of(variant: Arm, baseline: Arm) -> Difference:
     if trials[0].model != trials[1].model and variant.has_network:
         from pytest_ablation.network import difference
 
-        layers = difference.of(
-            baseline.model,
-            variant.model,
-            (baseline.cost, variant.cost),
-            (trials[0].model, trials[1].model),
-        )
+        layers = difference.of(baseline.anatomy, variant.anatomy)
     if variant.lesion is not None:
         layers = _lesioned(variant.lesion)
     return Difference(

@@ -33,12 +33,13 @@ from pytest_ablation.experiment import KERAS_TRAINER, Experiment, Lesion, Trial,
 from pytest_ablation.profile import Profile
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Duet, Run
-from pytest_ablation.settings import plain
+from pytest_ablation.settings import listed, plain
 from pytest_ablation.store import Store
 from pytest_ablation.trainer import Made
 from pytest_ablation.verdict import Settled
 
 if TYPE_CHECKING:
+    from pytest_ablation.network.anatomy import Anatomy
     from pytest_ablation.network.cost import Cost
     from pytest_ablation.reference import Reference
 
@@ -160,6 +161,8 @@ class Study:
                 raise AblationError(
                     f"{ablation!r}: the variant is the baseline; nothing would change."
                 )
+            if arm.experiment.model is not experiment.model:
+                arm.forget_network()
             self._variants[key] = experiment, ablation, arm
         return self._variants[key][2]
 
@@ -465,15 +468,38 @@ class Arm:
         """Parameters of the network; with settings, those that a run told of, else 0."""
         if not self.has_network:
             return max((run.params for run in self.known), default=0)
-        return int(self.model.count_params())
+        return self.anatomy.count
 
     @cached_property
-    def cost(self) -> Cost:
-        """The network's operations, layer by layer."""
-        from pytest_ablation.network import cost
+    def anatomy(self) -> Anatomy:
+        """What there is to say of the network, layer by layer."""
+        from pytest_ablation.network import anatomy
 
         shape = getattr(self.experiment.data.x_train, "shape", None)
-        return cost.of(self.model, shape[1:] if shape else None)
+        return anatomy.of(self.model, shape[1:] if shape else None, self.trial(0).model)
+
+    @property
+    def cost(self) -> Cost:
+        """The network's operations, layer by layer."""
+        return self.anatomy.cost
+
+    @cached_property
+    def summary(self) -> str:
+        """The network's layers, shapes and parameters, as Keras prints them; or the settings."""
+        if not self.has_network:
+            return listed(self.trial(0).config)
+        from pytest_ablation.network import blueprint
+
+        return blueprint.summary(self.model)
+
+    def forget_network(self) -> None:
+        """Keep of a variant's network what there is to say of it; it is built anew if asked for."""
+        from pytest_ablation.network import blueprint
+
+        if self.has_network and self.source is None:
+            _ = self.anatomy
+            self.__dict__.pop("model", None)
+            blueprint.forget(self.experiment.model)
 
     @property
     def flops(self) -> int:

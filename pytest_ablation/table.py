@@ -373,7 +373,7 @@ def entry_of(
         layers=_side_by_side(arm, reference, difference) if difference else (),
         per_class=_per_class(arm, reference) if difference else (),
         told=told,
-        summary=_summary(reference),
+        summary=reference.summary,
         params=arm.params,
         baseline_params=reference.params,
         baseline=reference.known,
@@ -409,10 +409,8 @@ def _side_by_side(arm: Arm, reference: Arm, difference: Difference) -> tuple[Pai
             for each in (reference, arm)
         )
         return beside.of(before, after, {})
-    from pytest_ablation.network.difference import listed
-
     changed = {each.name: ", ".join(each.settings) for each in difference.layers}
-    return beside.of(listed(reference.model), listed(arm.model), changed)
+    return beside.of(reference.anatomy.lines, arm.anatomy.lines, changed)
 
 
 def _per_class(arm: Arm, reference: Arm) -> tuple[ClassChange, ...]:
@@ -421,14 +419,6 @@ def _per_class(arm: Arm, reference: Arm) -> tuple[ClassChange, ...]:
         return ()  # of another test set, a class's change is not the ablation's alone
     labels = arm.study.reduced(data).y_test
     return per_class.of(arm.known, reference.known, labels, data.classes)
-
-
-def _summary(arm: Arm) -> str:
-    if not arm.has_network:
-        return settings.listed(arm.trial(0).config)
-    from pytest_ablation.network import blueprint
-
-    return blueprint.summary(arm.model)
 
 
 def mean(runs: tuple[Run, ...], of: Callable[[Run], float]) -> float:

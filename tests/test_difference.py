@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from pytest_ablation import Ablation, configure, cut, insert, remove, replace, shortcut
-from pytest_ablation.network import blueprint, cost, difference
+from pytest_ablation.network import anatomy, blueprint, difference
 from tests.test_surgery import attention, gated, nested, residual
 from tests.tiny import net
 
@@ -18,7 +18,7 @@ def changes(function: Callable[[], keras.Model], ablation: Ablation) -> list[str
     """Return a line a layer that the ablation changed."""
     model = blueprint.fresh(function)
     edited = ablation(model)
-    return [*map(str, difference.of(model, edited, (cost.of(model), cost.of(edited))))]
+    return [*map(str, difference.of(anatomy.of(model), anatomy.of(edited)))]
 
 
 def test_layers_that_went_came_and_changed_are_named() -> None:
@@ -67,7 +67,7 @@ def test_settings_that_read_alike_are_told_apart_by_their_own() -> None:
         configure("dense1", kernel_regularizer=keras.regularizers.L2(strength))(model)
         for strength in (0.25, 0.5)
     )
-    lines = [*map(str, difference.of(old, new, (cost.of(old), cost.of(new))))]
+    lines = [*map(str, difference.of(anatomy.of(old), anatomy.of(new)))]
     assert lines == ["~ dense1: kernel_regularizer.l2 0.25 → 0.5"]
     several = ({"callbacks": [{"class_name": "Stop", "config": {"patience": n}}]} for n in (1, 2))
     assert difference.of_settings(*several) == ("callbacks.0.patience 1 → 2",)
@@ -84,4 +84,4 @@ def test_layers_of_nested_networks_are_named_by_their_path() -> None:
 def test_a_network_does_not_differ_from_itself(function: Callable[[], keras.Model]) -> None:
     """Nothing is said of what stayed."""
     model = blueprint.fresh(function)
-    assert difference.of(model, model, (cost.of(model), cost.of(model))) == ()
+    assert difference.of(anatomy.of(model), anatomy.of(model)) == ()

@@ -71,6 +71,11 @@ def looked_at(model_function: Callable[[], keras.Model], shapes: Any = None) -> 
     return known[keys[1]]
 
 
+def forget(model_function: Callable[[], keras.Model]) -> None:
+    """Let go of a function's network, which is built anew when it is looked at again."""
+    _LOOKED_AT.pop(model_function, None)
+
+
 def _said(shapes: Any) -> str:
     """Return shapes without the number of examples: ``(32, 32, 3)``."""
     return re.sub(r"\(None,? ?", "(", str(shapes))

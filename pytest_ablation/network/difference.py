@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import keras
-
-from pytest_ablation.network import blueprint
-from pytest_ablation.network.cost import Cost
+from pytest_ablation.network.anatomy import Anatomy
 from pytest_ablation.quantity import MINUS, said
 
 SIGNS = {"gone": MINUS, "added": "+", "changed": "~"}
@@ -49,23 +46,10 @@ class LayerChange:
         return f"{SIGNS[self.kind]} {name}{': ' if parts else ''}{', '.join(parts)}"
 
 
-def of(
-    before: keras.Model,
-    after: keras.Model,
-    costs: tuple[Cost, Cost],
-    configs: tuple[str, str] | None = None,
-) -> tuple[LayerChange, ...]:
-    """Return how one network differs from another, a change a layer.
-
-    Args:
-        before: The baseline's network.
-        after: The variant's.
-        costs: What they cost to compute.
-        configs: Their configurations as canonical JSON, where they are at hand.
-    """
-    configs = configs or (blueprint.of(before), blueprint.of(after))
-    old, new = (dict(_layers(json.loads(config))) for config in configs)
-    params = _params(before), _params(after)
+def of(before: Anatomy, after: Anatomy) -> tuple[LayerChange, ...]:
+    """Return how a variant's network differs from its baseline's, a change a layer."""
+    old, new = (dict(_layers(json.loads(each.config))) for each in (before, after))
+    params, costs = (before.params, after.params), (before.cost, after.cost)
     changes = []
     for name in dict.fromkeys([*old, *new]):
         size = (params[0].get(name, 0), params[1].get(name, 0))
@@ -87,30 +71,6 @@ def of(
         changes.append(change)
     order = {"gone": 0, "added": 1, "changed": 2}
     return tuple(sorted(changes, key=lambda change: order[change.kind])) or _rewired(old, new)
-
-
-def listed(model: keras.Model) -> dict[str, str]:
-    """Return what is to be said of each layer, by its name, those of networks within it too."""
-    return dict(_listed(model))
-
-
-def _listed(model: keras.Model, path: str = "") -> Iterator[tuple[str, str]]:
-    for layer in model.layers:
-        name = path + layer.name
-        if isinstance(layer, keras.Model) and hasattr(layer, "layers") and layer.layers:
-            yield from _listed(layer, f"{name}/")
-            continue
-        params = f", {said(layer.count_params(), 'count')}" if layer.built and layer.weights else ""
-        yield name, f"{name} ({type(layer).__name__}) {_shape(layer)}{params}".rstrip()
-
-
-def _shape(layer: keras.layers.Layer) -> str:
-    """Return the shape of what a layer gives, as ``30×30×48``; empty where it gives several."""
-    try:
-        shape = layer.output.shape[1:]
-    except (AttributeError, ValueError, RuntimeError):  # called never, or at several places
-        return ""
-    return "×".join("?" if size is None else str(size) for size in shape) or "1"
 
 
 def of_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
@@ -166,17 +126,6 @@ def _layers(network: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, d
 def _is_network(layer: Mapping[str, Any]) -> bool:
     # Layers of a user's own may have a setting called "layers" too.
     return "input_layers" in layer["config"] or layer["class_name"] == "Sequential"
-
-
-def _params(model: keras.Model, path: str = "") -> dict[str, int]:
-    result: dict[str, int] = {}
-    for layer in model.layers:
-        name = path + layer.name
-        if isinstance(layer, keras.Model) and hasattr(layer, "layers") and layer.layers:
-            result |= _params(layer, f"{name}/")
-        else:
-            result[name] = layer.count_params() if layer.built else 0
-    return result
 
 
 # ------------------------------------------------------------------------------------- settings
