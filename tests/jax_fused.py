@@ -38,7 +38,7 @@ def convolutional() -> keras.Model:
             layers.BatchNormalization(name="norm"),
             layers.Dropout(0.3, name="drop1"),
             layers.Flatten(name="flatten"),
-            layers.Dense(8, kernel_regularizer="l2", name="dense"),
+            layers.Dense(8, kernel_regularizer="l2", activity_regularizer="l2", name="dense"),
             layers.GaussianNoise(0.1, name="noise"),
             layers.Dense(2, activation="softmax", name="classes"),
         ]
