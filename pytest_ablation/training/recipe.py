@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -153,7 +154,10 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
 
 
 def _of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    config: dict[str, Any] = keras.saving.serialize_keras_object(optimizer)
+    with warnings.catch_warnings():
+        # Keras 3.15 on JAX asks NumPy 2 for a copy of the learning rate in the old way.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        config: dict[str, Any] = keras.saving.serialize_keras_object(optimizer)
     # Keras numbers the names of optimizers over the whole process; they mean nothing.
     config["config"]["name"] = config["class_name"].lower()
     return config
