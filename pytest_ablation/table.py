@@ -314,14 +314,14 @@ class Findings:
         for entry in self.entries.values():
             arms.setdefault((entry.experiment, ""), [])
             arms.setdefault((entry.experiment, entry.ablation), []).append(entry)
+        order = list(dict.fromkeys(name for name, _ in arms))
         baselines = {
             name: max(
                 (e for e in self.entries.values() if e.experiment == name),
                 key=lambda e: len(e.baseline),
             )
-            for name, _ in arms
+            for name in order
         }
-        order = list(dict.fromkeys(name for name, _ in arms))
         kept = {(each.experiment, each.arm): each for each in self.kept}
         then = self.reference.arms if self.reference else {}
         return [

@@ -103,7 +103,7 @@ def page(findings: Findings, *, in_theirs: bool = True) -> str:
         facts=findings.facts,
         said_facts=words.facts(findings.facts),
         headline=words.headline(rows),
-        leads=words.leads([row for row in rows if row not in swept])[:MOST_LEADS],
+        leads=words.leads(_without(swept, rows))[:MOST_LEADS],
         spent=spent.of(findings),
         studies=studies,
         later=later.packed({each.test: _unfolded(each) for each in entries[later.MOST_AT_ONCE :]}),
@@ -168,7 +168,7 @@ def _study(
 ) -> _Study:
     measure = rows[0].measure
     sweeps, swept = sweeps_of(rows)
-    rows = tuple(row for row in rows if row not in swept)
+    rows = tuple(_without(swept, rows))
     runs = {row.arm: row.runs for row in rows}
     baseline = runs["baseline"]
     trained = [row for row in rows if row.arm != "baseline" and runs[row.arm]]
@@ -199,6 +199,11 @@ def _study(
         swept=swept,
         sweeps=sweeps,
     )
+
+
+def _without(others: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    known = set(map(id, others))  # a thousand rows are not compared by all that is in them
+    return [row for row in rows if id(row) not in known]
 
 
 def _curves(

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 460, 330
 LEFT, RIGHT, TOP, FOOT = 46, 452, 14, 286
+INSET = 12  # of what is beyond the axis, from its end
 MOST_NAMED = 10
 LONGEST_NAME = 30
-A_LETTER, A_LINE = 7.2, 13.0  # of a name's size
-BESIDE = (
-    *((9, 4, "start"), (-9, 4, "end"), (0, -9, "middle"), (0, 18, "middle")),
-    *((6, -8, "start"), (6, 17, "start"), (-6, -8, "end"), (-6, 17, "end")),
+A_LETTER, BOLDER, A_LINE = 6.4, 1.1, 12.0  # of a name's size
+BESIDE = (  # of a point, where its name may start, end or have its middle
+    *((9, 4, "start"), (-9, 4, "end"), (9, 8, "start"), (-9, 8, "end"), (9, 0, "start")),
+    *((-9, 0, "end"), (0, -9, "middle"), (0, 18, "middle"), (4, -9, "start"), (-4, -9, "end")),
+    *((4, 18, "start"), (-4, 18, "end")),
 )
 CHEAPER = 0.95  # of the baseline's; what is nearer to it is no saving
 
@@ -169,8 +171,9 @@ def _plot(rows: Sequence[Row], cost: _Cost, missing: int) -> Tradeoff:
         _box(across.at(cost.of(row)) - 7, upwards.at(row.value) + 6, 14, 12) for row in rows
     ]
     points: dict[str, Point] = {}
-    for row in sorted(rows, key=lambda row: (row not in best, -abs(row.change))):
-        points[row.arm] = _point(row, cost, across, upwards, row in best, taken, len(points))
+    for row in sorted(rows, key=lambda row: _importance(row, best)):
+        is_best = any(row is each for each in best)
+        points[row.arm] = _point(row, cost, across, upwards, is_best, taken, len(points))
     return Tradeoff(
         metric=measure.name,
         cost=cost.said,
@@ -208,15 +211,22 @@ def _best(rows: Sequence[Row], cost: _Cost, less_is_better: bool) -> list[Row]:
     return best
 
 
+def _importance(row: Row, best: Sequence[Row]) -> tuple[bool, bool, float]:
+    """Return what is small of the arms whose names are to have room first."""
+    return row.arm != "baseline", all(row is not each for each in best), -abs(row.change)
+
+
 def _point(
     row: Row, cost: _Cost, across: Axis, upwards: Axis, is_best: bool, taken: list[Box], place: int
 ) -> Point:
     x, y = across.at(cost.of(row)), upwards.at(row.value)
+    beyond = not upwards.shows(row.value)
+    y = min(max(y, TOP + INSET), FOOT - INSET) if beyond else y
     is_baseline = row.arm == "baseline"
     room = None
     name = words.shortened(row.arm, LONGEST_NAME)
     if place < MOST_NAMED or is_baseline:
-        room = _room(x, y, name, taken)
+        room = _room(x, y, A_LETTER * len(name) * (BOLDER if is_best else 1), taken)
     value = words.value(row.value, row.measure)
     is_rough = _is_rough(row, cost)
     takes = f"{'roughly ' if is_rough else ''}{cost.in_words(cost.of(row))}"
@@ -227,20 +237,19 @@ def _point(
         is_baseline=is_baseline,
         is_best=is_best,
         is_rough=is_rough,
-        beyond=not upwards.shows(row.value),
+        beyond=beyond,
         name=name if room else "",
         at=room[:2] if room else (x, y),
         anchor=room[2] if room else "start",
     )
 
 
-def _room(x: float, y: float, name: str, taken: list[Box]) -> tuple[float, float, str] | None:
+def _room(x: float, y: float, width: float, taken: list[Box]) -> tuple[float, float, str] | None:
     """Return where beside a point its name covers nothing else; None where there is no room."""
-    width = A_LETTER * len(name)
     for dx, dy, anchor in BESIDE:
         left = x + dx - {"start": 0, "middle": width / 2, "end": width}[anchor]
         box = _box(left, y + dy, width, A_LINE)
-        inside = box[0] >= LEFT and box[2] <= RIGHT + 8 and box[1] >= 0 and box[3] <= FOOT + 6
+        inside = box[0] >= LEFT and box[2] <= RIGHT + 8 and box[1] >= 0 and box[3] <= FOOT
         if inside and not any(_overlap(box, other) for other in taken):
             taken.append(box)
             return round(x + dx, 1), round(y + dy, 1), anchor
