@@ -85,3 +85,36 @@ def test_a_network_does_not_differ_from_itself(function: Callable[[], keras.Mode
     """Nothing is said of what stayed."""
     model = blueprint.fresh(function)
     assert difference.of(anatomy.of(model), anatomy.of(model)) == ()
+
+
+def test_each_layer_is_listed_with_its_shape_and_parameters() -> None:
+    """A network beside another is read line by line: class, what it gives, what it learns."""
+    told = anatomy.of(blueprint.fresh(net)).lines
+
+    assert told["dense1"] == "dense1 (Dense) 16, 784"
+    assert told["drop1"] == "drop1 (Dropout) 16"
+    assert list(told)[-1] == "classes"
+
+
+@pytest.mark.parametrize("function", [attention, gated, nested, residual])
+def test_any_network_is_listed(function: Callable[[], keras.Model]) -> None:
+    """Nested, shared and merged layers are named as they are where they are changed."""
+    model = blueprint.fresh(function)
+    told = anatomy.of(model).lines
+
+    assert all(said.startswith(name) for name, said in told.items())
+    assert told
+    assert "None" not in "".join(told.values())
+
+
+def test_a_layer_used_at_several_places_is_listed_once() -> None:
+    """A shared layer has one line, and none fails for giving several outputs."""
+    shared = layers.Dense(4, name="shared")
+    x = keras.Input((4,), name="x")
+    both = layers.Add(name="both")([shared(x), shared(shared(x))])
+    model = keras.Model(x, [both, layers.LSTM(3, return_state=True, name="lstm")(both[:, None])[0]])
+
+    told = anatomy.of(model).lines
+
+    assert told["shared"].startswith("shared (Dense)")
+    assert told["lstm"].startswith("lstm (LSTM)")
