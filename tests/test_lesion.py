@@ -184,7 +184,7 @@ def test_wrong(variant):
     result.assert_outcomes(passed=8, errors=1)
     result.stdout.fnmatch_lines(["8 units of dense2, set to zero, one by one: *"])
     page = (suite.path / "report.html").read_text()
-    assert page.count("<rect ") == 8
+    assert page.count(" fill-opacity=") == 8
     assert "8 lesions of single units, one by one" in page
     result.stdout.fnmatch_lines(['*"dense1" has 16 units, 0 to 15.*'])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from pytest_ablation.experiment import Lesion
 from pytest_ablation.report import tradeoff
 from pytest_ablation.table import Findings, Row
 from tests.test_report import claim, entry, runs, study
@@ -64,6 +65,17 @@ def test_without_times_parameters_are_shown() -> None:
     assert drawn is not None
     assert drawn.cost.startswith("seconds a training took")
     assert tradeoff.of([]) is None
+
+
+def test_lesions_are_no_trainings() -> None:
+    """What is done to a trained network takes no time of its own, and is not worth removing."""
+    findings = study()
+    lesion = Lesion(of="", layers=("conv1",), units=(), how="zero")
+    for name, found in findings.entries.items():
+        findings.entries[name] = replace(found, lesion=lesion if found.ablation else None)
+
+    assert tradeoff.of(findings.rows()) is None
+    assert tradeoff.worth(findings.rows()) == []
 
 
 def test_names_cover_nothing() -> None:

@@ -105,7 +105,8 @@ def of(rows: Sequence[Row]) -> Tradeoff | None:
     Time is what tests measured side by side, and roughly what trainings took a step where none did.
     Where no step was timed it is parameters, or how long each training took.
     """
-    trained = [row for row in rows if math.isfinite(row.value)]
+    # A lesion is done to a trained network: it takes no time and removes nothing.
+    trained = [row for row in rows if math.isfinite(row.value) and row.lesion is None]
     for cost in (_time(trained), PARAMS, WALL):
         known = [row for row in trained if math.isfinite(cost.of(row))]
         if len({cost.of(row) for row in known}) > 1:
@@ -144,7 +145,7 @@ def worth(rows: Sequence[Row]) -> list[tuple[Row, str]]:
 
 
 def _is_no_loss(row: Row) -> bool:
-    if not row.has_limits or not row.tests or math.isnan(row.change_low):
+    if not row.has_limits or math.isnan(row.change_low) or row.lesion or not row.tests:
         return False
     return row.change_low <= 0 if row.tests[0].less_is_better else row.change_high >= 0
 
