@@ -45,7 +45,19 @@ def test_times_of_trainings_apart_are_shown_as_rough() -> None:
 
 
 def test_without_times_parameters_are_shown() -> None:
-    """A trainer of one's own has no steps; sizes are exact, and last there is its wall time."""
+    """Sizes are exact, times of trainings apart are not; and last there is the wall time."""
+    untimed = study()
+    for name, found in untimed.entries.items():
+        untimed.entries[name] = replace(found, compared=found.compared[:1])
+    drawn = tradeoff.of(untimed.rows())
+    assert drawn is not None
+    assert drawn.cost.startswith("parameters")
+    assert not any(point.is_rough for point in drawn.points)
+    for name, found in untimed.entries.items():
+        untimed.entries[name] = replace(found, params=0, baseline_params=0)
+    drawn = tradeoff.of(untimed.rows())
+    assert drawn is not None
+    assert drawn.cost.startswith("time a step")
     unknown = study()
     for name, found in unknown.entries.items():
         arms = [
@@ -55,7 +67,6 @@ def test_without_times_parameters_are_shown() -> None:
         unknown.entries[name] = replace(
             found, baseline=arms[0], variant=arms[1], compared=found.compared[:1]
         )
-    # The baseline alone counts as timed.
     drawn = tradeoff.of(unknown.rows())
     assert drawn is not None
     assert drawn.cost.startswith("parameters")

@@ -102,12 +102,15 @@ WALL = _Cost("seconds a training took, not side by side", lambda row: row.wall, 
 def of(rows: Sequence[Row]) -> Tradeoff | None:
     """Return the plot of a study's rows; None where nothing can be told apart by its cost.
 
-    Time is what tests measured side by side, and roughly what trainings took a step where none did.
-    Where no step was timed it is parameters, or how long each training took.
+    Time is what tests measured side by side, and of other arms roughly what trainings took a step.
+    Where no test measured it, it is parameters, which are exact; where those are all alike, the
+    rough times, or how long each training took.
     """
     # A lesion is done to a trained network: it takes no time and removes nothing.
     trained = [row for row in rows if math.isfinite(row.value) and row.lesion is None]
-    for cost in (_time(trained), PARAMS, WALL):
+    time = _time(trained)
+    is_timed = any(math.isfinite(row.time_ratio) for row in trained if row.arm != "baseline")
+    for cost in (time, PARAMS, WALL) if is_timed else (PARAMS, time, WALL):
         known = [row for row in trained if math.isfinite(cost.of(row))]
         if len({cost.of(row) for row in known}) > 1:
             return _plot(known, cost, len(trained) - len(known))

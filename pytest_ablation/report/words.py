@@ -101,6 +101,8 @@ def is_outside(claim: Compared) -> bool:
     """Tell whether a claim's interval lies outside its bound, which alone violates none."""
     lowest = -math.inf if claim.at_least is None else claim.at_least
     highest = math.inf if claim.at_most is None else claim.at_most
+    if not claim.interval:
+        return False
     return claim.high < lowest or claim.low > highest
 
 
