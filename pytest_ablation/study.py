@@ -494,9 +494,9 @@ class Arm:
 
     def forget_network(self) -> None:
         """Keep of a variant's network what there is to say of it; it is built anew if asked for."""
-        from pytest_ablation.network import blueprint
-
         if self.has_network and self.source is None:
+            from pytest_ablation.network import blueprint
+
             _ = self.anatomy
             self.__dict__.pop("model", None)
             blueprint.forget(self.experiment.model)

@@ -811,7 +811,7 @@ def test_doubtful(variant):
         [
             "*ablation findings*",
             "*3 trainings done, 0 reused*",
-            "2 ablations*",
+            "0 of 1 claims hold, 1 undecided.",
             "*2 passed, 1 undecided*",
         ]
     )

@@ -60,7 +60,9 @@ def _holding(holding: int, claims: int) -> str:
         return "No claims"
     if holding == claims > 1:
         return f"All {claims} claims hold"
-    return f"{holding} of {_counted(claims, 'claim')} {'holds' if holding == 1 else 'hold'}"
+    if holding == claims == 1:
+        return "1 of 1 claim holds"
+    return f"{holding} of {claims} claims {'holds' if holding == 1 else 'hold'}"
 
 
 def _finding(row: Row) -> str:
