@@ -70,9 +70,9 @@ def leave_one_out(
             names = _named(selectors, of)
             return _of_recipe(of, names) if isinstance(of, Recipe) else _of_classes(names)
 
-    from pytest_ablation.network import blueprint, graph
+    from pytest_ablation.network import blueprint, graph, reading
 
-    known = graph.sites(graph.read(blueprint.looked_at(of)))
+    known = graph.sites(reading.read(blueprint.looked_at(of)))
     with naming(f"leave_one_out({said})"):
         chosen = {site.key: site for each in selectors or ("*",) for site in select(known, each)}
         if by is None:
@@ -106,10 +106,10 @@ def lesion_each(
     """
     import pytest
 
-    from pytest_ablation.network import blueprint, graph
+    from pytest_ablation.network import blueprint, graph, reading
     from pytest_ablation.network.lesion import units
 
-    read = graph.read(blueprint.looked_at(model_function))
+    read = reading.read(blueprint.looked_at(model_function))
     known = graph.sites(read)
     with naming(f"lesion_each({', '.join(map(word, (model_function, *selectors)))})"):
         chosen = {site.path: site for each in selectors for site in select(known, each)}

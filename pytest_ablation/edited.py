@@ -112,11 +112,11 @@ def lesion(model: keras.Model, step: LesionStep) -> Lesion:
     Raises:
         AblationError: Nothing is selected, or a layer has no channel of that number.
     """
-    from pytest_ablation.network import graph
+    from pytest_ablation.network import graph, reading
     from pytest_ablation.network.lesion import counts, units
 
     with naming(step):
-        read = graph.read(model)
+        read = reading.read(model)
         known = graph.sites(read)
         found = {site.path: site for each in step.selectors for site in select(known, each)}
         for path, site in found.items():
@@ -192,13 +192,13 @@ def _fed(target: Experiment, step: FeedWith) -> Any:
 
 
 def _assembled(model: keras.Model, steps: Sequence[ModelStep], shapes: Any = None) -> keras.Model:
-    from pytest_ablation.network import graph
+    from pytest_ablation.network import assembly, graph
 
     result, _ = _applied(model, steps, shapes)
     if not isinstance(result, graph.Graph):
         return result
     with naming(Ablation(tuple(steps))):
-        return graph.assembled(result)
+        return assembly.assembled(result)
 
 
 def _applied(
@@ -227,7 +227,7 @@ _LAST = WeakKeyDictionary()
 def _applied_now(
     model: keras.Model, steps: Sequence[ModelStep], shapes: Any
 ) -> tuple[keras.Model | Graph, list[list[str]]]:
-    from pytest_ablation.network import blueprint, graph, surgery
+    from pytest_ablation.network import blueprint, graph, reading, surgery
 
     result: keras.Model | Graph = model
     hits: list[list[str]] = []
@@ -240,7 +240,7 @@ def _applied_now(
                 changed = blueprint.of(new) != blueprint.of(before)
                 result = new
             else:
-                old = result if isinstance(result, graph.Graph) else graph.read(result)
+                old = result if isinstance(result, graph.Graph) else reading.read(result)
                 result, names = _step(old, step)
                 changed = not surgery.same(old, result)
             if not changed:

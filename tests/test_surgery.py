@@ -475,10 +475,10 @@ def test_a_wrong_edit_of_a_graph_says_what_is_wrong(
 @pytest.mark.parametrize("network", [residual, gated, nested, attention])
 def test_reading_and_building_changes_nothing(network: Callable[[], keras.Model]) -> None:
     """A network with no edit's trace is the network that the user wrote, layer for layer."""
-    from pytest_ablation.network import graph
+    from pytest_ablation.network import assembly, reading
 
     model = blueprint.fresh(network)
-    again = graph.assembled(graph.read(model))
+    again = assembly.assembled(reading.read(model))
     assert blueprint.of(again) == blueprint.of(model)
 
 

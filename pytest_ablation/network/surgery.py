@@ -1,7 +1,7 @@
 """What each edit does to a network's graph, nested networks and shared layers included.
 
 Every function returns the edited graph and the names of the layers that it touched. Nothing is
-built here: whether the layers fit, `graph.assembled` finds.
+built here: whether the layers fit, `assembly` finds.
 """
 
 from __future__ import annotations

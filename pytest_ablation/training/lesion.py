@@ -15,7 +15,7 @@ from pytest_ablation import arrays
 from pytest_ablation.data.sample import stratified
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Lesion, Trial
-from pytest_ablation.network import graph, masks
+from pytest_ablation.network import assembly, graph, masks, reading
 from pytest_ablation.network.lesion import Lesioned, inserted, mask_of
 from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
@@ -143,14 +143,14 @@ def _lesioned(
 ) -> tuple[keras.Model, list[Any]]:
     """Return the trained network with a layer after each of some, and those layers."""
 
-    edited = graph.read(model)
+    edited = reading.read(model)
     for name in names:
         edited = inserted(edited, name, shuffled, seed)
     # Each layer is called once in it, so that it has one output.
-    network = graph.assembled(with_fields(edited, is_chain=False))
-    trained = {site.path: site.layer for site in graph.sites(graph.read(model))}
+    network = assembly.assembled(with_fields(edited, is_chain=False))
+    trained = {site.path: site.layer for site in graph.sites(reading.read(model))}
     taken = []
-    for site in graph.sites(graph.read(network)):
+    for site in graph.sites(reading.read(network)):
         if isinstance(site.layer, Lesioned):
             taken.append(site.layer)
         elif site.key == id(site.layer) and getattr(site.layer, "weights", []):
@@ -206,7 +206,7 @@ def _halves(network: keras.Model, taken: Sequence[Any]) -> tuple[keras.Model | N
     None and the whole, where there is no such place: in a network within the network, of several
     layers or calls at a time, or where a mask or what another output needs passes it by.
     """
-    read = graph.read(network)
+    read = reading.read(network)
     numbers = [n for n, node in read.nodes.items() if node.layer in taken]
     if len(taken) > 1 or len(numbers) != 1 or not network.inputs:
         return None, network
