@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import median
 
 from pytest_ablation.claim import Compared
+from pytest_ablation.evidence import Entry
 from pytest_ablation.run import Run
-from pytest_ablation.table import Entry
 from tests.test_report import claim, entry, runs
 from tests.test_report_browser import BROWSER, FED
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from pytest_ablation.claim import Asserted
     from pytest_ablation.comparison import Trained
     from pytest_ablation.dataset import Dataset
+    from pytest_ablation.evidence import Entry
     from pytest_ablation.experiment import Experiment
     from pytest_ablation.reference import Reference
     from pytest_ablation.study import Arm, Study
-    from pytest_ablation.table import Entry
 
 PACKAGE = Path(__file__).parent
 
@@ -421,7 +421,7 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
 
 
 def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> Entry:
-    from pytest_ablation.table import entry_of
+    from pytest_ablation.evidence import entry_of
     from pytest_ablation.training.device import sees_gpu
 
     study, experiment = _study(item.session), subject.arm.experiment

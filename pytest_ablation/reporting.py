@@ -12,9 +12,10 @@ from pytest_ablation import options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_ablation.evidence import Entry
     from pytest_ablation.reference import Reference
     from pytest_ablation.report.progress import Reporter
-    from pytest_ablation.table import Entry, Findings
+    from pytest_ablation.table import Findings
 
 
 class Reporting:
@@ -207,6 +208,6 @@ def _entry_of(report: pytest.TestReport) -> Entry | None:
     plain = getattr(report, "ablation", None)
     if plain is None:
         return None
-    from pytest_ablation.table import Entry
+    from pytest_ablation.evidence import Entry
 
     return Entry.from_plain(plain)

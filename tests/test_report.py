@@ -11,10 +11,11 @@ import pytest
 
 from pytest_ablation.beside import Pair
 from pytest_ablation.claim import Compared
+from pytest_ablation.evidence import Entry
 from pytest_ablation.per_class import ClassChange
 from pytest_ablation.report import columns, html, terminal
 from pytest_ablation.run import Run
-from pytest_ablation.table import Entry, Findings
+from pytest_ablation.table import Findings
 from pytest_ablation.verdict import Outcome
 
 FACTS: dict[str, Any] = {

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from pytest_ablation.beside import Pair
+from pytest_ablation.evidence import Entry
 from pytest_ablation.per_class import ClassChange
-from pytest_ablation.table import Entry
 from tests.test_report import FACTS, entry, runs, study
 
 BROWSER = next(

@@ -11,8 +11,9 @@ from pytest_ablation.report import words
 from pytest_ablation.report.templates import as_shown
 
 if TYPE_CHECKING:
+    from pytest_ablation.evidence import Entry
     from pytest_ablation.quantity import Measure
-    from pytest_ablation.table import Entry, Row
+    from pytest_ablation.table import Row
 
 # pytest-html filters by the outcomes it knows: to it these are skipped; undecided.js mends that.
 UNDECIDED_CELL = '<td class="col-result undecided">Skipped</td>'

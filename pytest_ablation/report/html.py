@@ -18,11 +18,12 @@ from pytest_ablation.report.sweep import Sweep, sweeps_of
 from pytest_ablation.report.templates import own, rendered
 
 if TYPE_CHECKING:
+    from pytest_ablation.evidence import Entry
     from pytest_ablation.per_class import ClassChange
     from pytest_ablation.report.forest import Forest
     from pytest_ablation.report.tradeoff import Tradeoff
     from pytest_ablation.run import Run
-    from pytest_ablation.table import Entry, Findings, Placebo, Row
+    from pytest_ablation.table import Findings, Placebo, Row
 
 MOST_DRAWN = 24
 MOST_LEADS = 3

@@ -13,7 +13,8 @@ from pytest_ablation.report.sweep import sweeps_of
 
 if TYPE_CHECKING:
     from pytest_ablation.claim import Compared
-    from pytest_ablation.table import Entry, Findings, Row
+    from pytest_ablation.evidence import Entry
+    from pytest_ablation.table import Findings, Row
 
 MOST = 60_000  # characters; GitHub takes a comment of 65,536
 MOST_CHANGED = 20  # lines since a reference

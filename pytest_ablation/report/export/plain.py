@@ -12,8 +12,9 @@ from pytest_ablation.report import words
 
 if TYPE_CHECKING:
     from pytest_ablation.claim import Compared
+    from pytest_ablation.evidence import Entry
     from pytest_ablation.run import Run
-    from pytest_ablation.table import Entry, Findings, Row
+    from pytest_ablation.table import Findings, Row
 
 
 def rendered(findings: Findings) -> str:
