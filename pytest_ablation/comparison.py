@@ -1,4 +1,4 @@
-"""What a test compares: the baseline, the variant, and their quantities.
+"""A quantity of the baseline or the variant, and what comparing it takes.
 
 A quantity becomes true or false when it is compared with a number; that is when its arm trains.
 """
@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_ablation import difference as differences
 from pytest_ablation import quantity as measures
 from pytest_ablation import reference as references
 from pytest_ablation.claim import Asserted, Compared
-from pytest_ablation.difference import Difference
 from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.reference import Saved
-from pytest_ablation.run import Run
 from pytest_ablation.study import Arm
 from pytest_ablation.verdict import (
     Bound,
@@ -36,12 +33,7 @@ from pytest_ablation.verdict import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-
-# Of a training step: known where Keras takes it.
-OF_STEPS = {"time", "flops"}
-OF_A_TRAINING = {"time", "wall", "gap"}
+    pass
 
 
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
@@ -81,9 +73,7 @@ class Quantity:
         """One value a seed, of the seeds that the test has looked at; trains the least number."""
         if self._is_exact:
             return (self.measure.of(self.arm),)
-        return tuple(
-            self._of(self.arm, seed) for seed in range(_looked_at(self.arm, self.asserted))
-        )
+        return tuple(self._of(self.arm, seed) for seed in range(looked_at(self.arm, self.asserted)))
 
     @property
     def mean(self) -> float:
@@ -257,7 +247,7 @@ class Quantity:
 
     @property
     def _estimate(self) -> Verdict:
-        count = _looked_at(self.arm, self.asserted)
+        count = looked_at(self.arm, self.asserted)
         return self._decided(Bound(), (count, count), 1)
 
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
@@ -519,128 +509,7 @@ class Quantity:
         return math.log(number) if number > 0 else -math.inf
 
 
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """The baseline or the variant of a test: an arm's quantities, trained when they are compared.
-
-    Attributes:
-        arm: What is trained.
-        reference: The baseline's arm, where this is a variant.
-        asserted: The comparisons of the test.
-        parts: Gives the two arms that the variant's ablation is the sum of; none of a single one.
-    """
-
-    arm: Arm
-    reference: Arm | None = None
-    asserted: Asserted = field(default_factory=Asserted)
-    parts: Callable[[], tuple[Arm, ...]] = tuple
-
-    @property
-    def accuracy(self) -> Quantity:
-        """Share of the test set that the finished model classifies right."""
-        return self.metric("accuracy")
-
-    @property
-    def loss(self) -> Quantity:
-        """Loss on the test set, regularization included."""
-        return self._quantity(measures.LOSS)
-
-    @property
-    def gap(self) -> Quantity:
-        """Training accuracy less test accuracy, both of the finished model in inference mode.
-
-        Of another main metric than accuracy: how much better it is on the training examples.
-        """
-        experiment = (self.reference or self.arm).experiment
-        name = experiment.main_metric
-        self.arm.experiment.check_metric(name)
-        return self._quantity(measures.gap(name, experiment.less_is_better))
-
-    @property
-    def time(self) -> Quantity:
-        """Seconds a training step, the median after warm-up; its ratio is measured side by side."""
-        return self._quantity(measures.TIME)
-
-    @property
-    def wall(self) -> Quantity:
-        """Seconds that the training took."""
-        return self._quantity(measures.WALL)
-
-    @property
-    def params(self) -> Quantity:
-        """Parameters of the network, known without training; with settings what a run told of."""
-        return self._quantity(measures.PARAMS)
-
-    @property
-    def flops(self) -> Quantity:
-        """Floating point operations of one example's forward pass; known without training."""
-        return self._quantity(measures.FLOPS)
-
-    @property
-    def difference(self) -> Difference:
-        """What the ablation changed; known without training.
-
-        Raises:
-            AblationError: Of a baseline.
-        """
-        if self.reference is None:
-            raise AblationError("baseline.difference: only a variant differs from the baseline.")
-        return differences.of(self.arm, self.reference)
-
-    def metric(self, name: str) -> Quantity:
-        """Any metric that the recipe compiles, on the test set, or that a trainer returns."""
-        self.arm.experiment.check_metric(name)
-        return self._quantity(measures.metric(name))
-
-    @property
-    def runs(self) -> tuple[Run, ...]:
-        """The runs, one a seed, of the seeds that the test has looked at."""
-        return tuple(self.arm.run(seed) for seed in range(_looked_at(self.arm, self.asserted)))
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """The curves: columns seed, epoch, accuracy, val_accuracy, loss, val_loss, and others."""
-        import pandas as pd
-
-        if self.arm.source is not None:
-            raise AblationError("variant.history: a lesion has no training of its own.")
-        if not any(run.curves for run in self.runs):
-            raise AblationError(
-                f"{self.arm.experiment.trainer} returned no curves: have it return them as "
-                '"curves", a list with one value an epoch by name.'
-            )
-        table = pd.concat(
-            [
-                pd.DataFrame({"seed": run.seed, **run.curves}).rename_axis("epoch").reset_index()
-                for run in self.runs
-            ],
-            ignore_index=True,
-        )
-        table["epoch"] += 1
-        paired = [name for name in table if f"val_{name}" in table]
-        names = ["seed", "epoch", *(n for name in paired for n in (name, f"val_{name}"))]
-        return table[[*names, *(name for name in table if name not in names)]]
-
-    def __repr__(self) -> str:
-        return f"<{self.arm.description}>"
-
-    def _quantity(self, measure: Measure) -> Quantity:
-        if self.arm.source is not None and measure.name in OF_A_TRAINING:
-            raise AblationError(
-                f"variant.{measure.name}: a lesion is done to a trained network and has no "
-                "training of its own. Compare what it does: variant.accuracy.change."
-            )
-        if measure.name in OF_STEPS and self.arm.made is not None:
-            owner = "baseline" if self.reference is None else "variant"
-            raise AblationError(
-                f"{owner}.{measure.name}: {self.arm.experiment.trainer} is a trainer of your own, "
-                "whose steps are not known. Compare wall, the seconds a training takes"
-                + (", as variant.wall.ratio." if self.reference else ".")
-            )
-        return Quantity(measure, self.arm, self.reference, self.asserted, self.parts)
-
-
-def _looked_at(arm: Arm, asserted: Asserted) -> int:
+def looked_at(arm: Arm, asserted: Asserted) -> int:
     """Return how many seeds a test has looked at: the least number, or what a comparison took."""
     return max(arm.study.seeds[0], *(compared.seeds for compared in asserted.made), 0)
 

@@ -19,9 +19,9 @@ from pytest_ablation.reference import Saved
 from pytest_ablation.run import Run
 
 if TYPE_CHECKING:
-    from pytest_ablation.comparison import Trained
     from pytest_ablation.difference import Difference
     from pytest_ablation.study import Arm
+    from pytest_ablation.trained import Trained
 
 
 @dataclass(frozen=True, kw_only=True)

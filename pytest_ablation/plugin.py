@@ -29,12 +29,12 @@ from pytest_ablation.reporting import Reporting
 
 if TYPE_CHECKING:
     from pytest_ablation.claim import Asserted
-    from pytest_ablation.comparison import Trained
     from pytest_ablation.dataset import Dataset
     from pytest_ablation.evidence import Entry
     from pytest_ablation.experiment import Experiment
     from pytest_ablation.reference import Reference
     from pytest_ablation.study import Arm, Study
+    from pytest_ablation.trained import Trained
 
 PACKAGE = Path(__file__).parent
 
@@ -203,7 +203,7 @@ def experiment() -> Experiment:
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
     """The experiment unedited; it trains when a quantity of it is compared."""
-    from pytest_ablation.comparison import Trained
+    from pytest_ablation.trained import Trained
 
     with _one_line():
         _checked(experiment)
@@ -217,7 +217,7 @@ def baseline(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 @pytest.fixture
 def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
     """The experiment under this test's ablation, from the marker or an indirect parameter."""
-    from pytest_ablation.comparison import Trained
+    from pytest_ablation.trained import Trained
 
     with _one_line():
         _checked(experiment)
