@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from pytest_ablation import trackers
+from pytest_ablation.errors import AblationError
+from pytest_ablation.execution.resources import Resources, parsed
 from pytest_ablation.report import export
 
 SOURCES = ("auto", "cifar10", "shapes10")
@@ -28,6 +31,13 @@ def add(parser: pytest.Parser) -> None:
         ("save", "FILE", "keep the findings as a reference for later sessions (default: none)"),
         ("against", "FILE", "a reference that .since compares with (default: none)"),
         ("timeout", "SECONDS", "longest training (default: none)"),
+        ("executor", "WHO", "who trains: local, ray or ray://HOST:PORT (default: local)"),
+        (
+            "resources",
+            "NAME=N,…",
+            "what a training is given on a Ray cluster, as num_gpus=1,memory=8e9 (default: one GPU "
+            "where the cluster has any, else one CPU)",
+        ),
     ):
         group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"ablation_{name}", text, default=None)
@@ -131,6 +141,36 @@ def timeout(config: pytest.Config) -> float | None:
             f"--ablation-timeout={text}: write how many seconds a training may take, as 3600."
         )
     return seconds
+
+
+def executor(config: pytest.Config) -> str:
+    """Return who trains: "local", "ray", or the address of a Ray cluster's server for clients."""
+    name = _option(config, "executor") or "local"
+    if name not in ("local", "ray") and not re.fullmatch(r"ray://[^/]+/?", name):
+        raise pytest.UsageError(
+            f"--ablation-executor={name}: write local, ray, or ray://HOST:PORT for a cluster's "
+            "server for clients."
+        )
+    if name != "local" and workers(config) == 0:
+        raise pytest.UsageError(
+            f"--ablation-executor={name}: --ablation-workers=0 trains in pytest's own process; "
+            "leave one of them out."
+        )
+    if name != "local" and find_spec("ray") is None:
+        raise pytest.UsageError(
+            f"--ablation-executor={name}: ray is not installed. "
+            "pip install 'pytest-ablation[ray]' brings it."
+        )
+    return name
+
+
+def resources(config: pytest.Config) -> Resources | None:
+    """Return what a training is given on a cluster; None where it is not said."""
+    text = _option(config, "resources")
+    try:
+        return parsed(text) if text else None
+    except AblationError as error:
+        raise pytest.UsageError(f"--ablation-resources={error}") from error
 
 
 def exports(config: pytest.Config) -> list[Path]:

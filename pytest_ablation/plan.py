@@ -35,6 +35,16 @@ class NothingTrained:
         """The executor's."""
         return self.executor.scratch
 
+    @property
+    def where(self) -> str:
+        """The executor's."""
+        return self.executor.where
+
+    @property
+    def uses_gpus(self) -> bool:
+        """The executor's."""
+        return self.executor.uses_gpus
+
     def queue(self, task: Task) -> None:
         """Have done what is no training."""
         if isinstance(task, Probing):
@@ -46,9 +56,9 @@ class NothingTrained:
             pytest.skip("--ablation-plan trains nothing")
         return self.executor.result(task)
 
-    def close(self) -> None:
+    def close(self) -> str:
         """End the executor's work."""
-        self.executor.close()
+        return self.executor.close()
 
 
 @dataclass(frozen=True, kw_only=True)

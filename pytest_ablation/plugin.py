@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from pytest_ablation.evidence import Entry
     from pytest_ablation.experiment import Experiment
     from pytest_ablation.reference import Reference
-    from pytest_ablation.study import Arm, Study
+    from pytest_ablation.store import Store
+    from pytest_ablation.study import Arm, Executor, Study
     from pytest_ablation.trained import Trained
 
 PACKAGE = Path(__file__).parent
@@ -67,6 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
     options.alpha(config)
     options.workers(config)
     options.timeout(config)
+    options.executor(config)
+    options.resources(config)
     if not hasattr(config, "workerinput"):
         options.check_exports(config)
         options.check_save(config)
@@ -108,10 +111,9 @@ def _study(session: pytest.Session, trainer: str = "") -> Study:
     """Return the session's study; who trains its first experiment tells of the machine."""
     config = session.config
     if STUDY not in config.stash:
-        from pytest_ablation.execution import local, machine
+        from pytest_ablation.execution import machine
         from pytest_ablation.plan import NothingTrained
         from pytest_ablation.profile import PROFILES
-        from pytest_ablation.report.progress import shown
         from pytest_ablation.store import Store
         from pytest_ablation.study import Study
         from pytest_ablation.training.device import sees_gpu
@@ -119,23 +121,15 @@ def _study(session: pytest.Session, trainer: str = "") -> Study:
         machine.share_gpus()
         # Nothing that Keras has imported is garbage: each look at all of it took 0.4 s.
         gc.freeze()
+        store = Store(options.store(config))
+        try:
+            executor = _executor(config, store, sees_gpu(trainer))
+        except AblationError as error:  # without a cluster no other test has one either
+            session.shouldstop = str(error)
+            raise
         profile = options.profile(config)
         if profile == "auto":
-            profile = "full" if sees_gpu(trainer) else "quick"
-        manager = config.pluginmanager
-        reporter = manager.getplugin("terminalreporter")
-        capture = manager.getplugin("capturemanager")
-        store = Store(options.store(config))
-        executor = local.executor(
-            store,
-            workers=options.workers(config),
-            sees_gpu=sees_gpu(trainer),
-            sessions=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
-            index=int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
-            timeout=options.timeout(config),
-            waiting=lambda: shown(reporter, capture),
-            may_be_fewer=not options.plan(config),
-        )
+            profile = "full" if executor.uses_gpus or sees_gpu(trainer) else "quick"
         config.stash[STUDY] = Study(
             store=store,
             profile=PROFILES[profile],
@@ -149,13 +143,49 @@ def _study(session: pytest.Session, trainer: str = "") -> Study:
     return config.stash[STUDY]
 
 
+def _executor(config: pytest.Config, store: Store, sees_gpu: bool) -> Executor:
+    """Return who trains."""
+    from pytest_ablation.report.progress import shown
+
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    capture = config.pluginmanager.getplugin("capturemanager")
+    sessions = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if (asked := options.executor(config)) != "local":
+        from pytest_ablation.execution import connect
+
+        return connect.executor(
+            store,
+            asked=asked,
+            resources=options.resources(config),
+            workers=options.workers(config),
+            sessions=sessions,
+            timeout=options.timeout(config),
+            waiting=lambda: shown(reporter, capture),
+        )
+    from pytest_ablation.execution import local
+
+    return local.executor(
+        store,
+        workers=options.workers(config),
+        sees_gpu=sees_gpu,
+        sessions=sessions,
+        index=int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
+        timeout=options.timeout(config),
+        waiting=lambda: shown(reporter, capture),
+        may_be_fewer=not options.plan(config),
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """End the workers, however the session ends, and note what was used of the store."""
     study = session.config.stash.get(STUDY, None)
     if study is None:
         return
-    study.executor.close()
+    told = study.executor.close()
+    reporting = session.config.pluginmanager.getplugin("ablation-reporting")
+    if told and isinstance(reporting, Reporting):
+        reporting.written.append(told)
     if study.used:
         study.store.note_used(study.name, study.used)
 

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import starmap
@@ -90,6 +90,11 @@ class Store:
             for path in before - set(files):
                 path.unlink(missing_ok=True)
 
+    def accept(self, files: Mapping[str, bytes]) -> None:
+        """Keep entries that were made on another machine: contents by path, the arrays first."""
+        for path, content in files.items():
+            self._write(self.folder / path, content)
+
     def load_duet(self, key: str, newer_than: float = 0.0) -> Duet | None:
         """Return the duet kept under a key, as `load` does a run."""
         entry = self.find("duets", key, newer_than)
@@ -163,7 +168,8 @@ class Store:
         if not self._make(folder):
             yield True
             return
-        lock = FileLock(folder / f"{name}.lock")
+        # A cluster's answer, on which it is let go of, comes in another thread.
+        lock = FileLock(folder / f"{name}.lock", thread_local=False)
         try:
             lock.acquire(timeout=-1 if wait else 0)
         except Timeout:

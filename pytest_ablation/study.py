@@ -58,14 +58,22 @@ class Executor(Protocol):
     def scratch(self) -> Path | None:
         """A folder for what its processes share; None where all is done in pytest's own."""
 
+    @property
+    def where(self) -> str:
+        """What does the tasks; empty for this machine."""
+
+    @property
+    def uses_gpus(self) -> bool:
+        """Whether it is known to train on GPUs, also where this process sees none."""
+
     def queue(self, task: Task) -> None:
         """Do a task when its turn comes."""
 
     def result(self, task: Task) -> Result:
         """Return what a task gives, which is done next."""
 
-    def close(self) -> None:
-        """End what is under way."""
+    def close(self) -> str:
+        """End what is under way; returns what there is to tell of who did the tasks."""
 
 
 @dataclass(eq=False)
@@ -365,7 +373,7 @@ class Study:
         from pytest_ablation.training.device import host
 
         trials = [arm.trial(0) for arm in (variant, baseline)]
-        names = "/".join([host(), *(trial.fingerprint for trial in trials)])
+        names = "/".join([self.executor.where or host(), *(trial.fingerprint for trial in trials)])
         key = hashlib.sha256(names.encode()).hexdigest()
 
         def is_enough(duet: Duet | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import pkgutil
 from pathlib import Path
@@ -18,7 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 # plugin itself some modules would be of one run and some of another.
 for module in ("keras", "PIL.Image", "pandas", "rich.table", "scipy.special"):
     importlib.import_module(module)
+OF_RAY = {f"pytest_ablation.execution.{name}" for name in ("by_value", "connect", "node", "ray")}
 for each in pkgutil.walk_packages(pytest_ablation.__path__, "pytest_ablation."):
+    if each.name in OF_RAY and importlib.util.find_spec("ray") is None:
+        continue
     if each.name.removeprefix("pytest_ablation.trackers.") not in trackers.NAMES:  # take seconds
         importlib.import_module(each.name)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.execution.machine import cores
-from pytest_ablation.execution.slot import Slot, failed, with_last_lines
+from pytest_ablation.execution.slot import Place, Slot, failed, with_last_lines
 from pytest_ablation.execution.worker import Probing, Result, Task, Together, Training
 from pytest_ablation.run import Progress
 from pytest_ablation.store import Store
@@ -63,6 +63,8 @@ class Here:
     waiting: Waiting
     workers: int = field(default=1, init=False)
     scratch: None = field(default=None, init=False)
+    where: str = field(default="", init=False)
+    uses_gpus: bool = field(default=False, init=False)
 
     def queue(self, task: Task) -> None:
         """Do nothing yet."""
@@ -89,22 +91,26 @@ class Here:
         assert result is not None
         return result
 
-    def close(self) -> None:
-        """Do nothing: there is nothing to end."""
+    def close(self) -> str:
+        """Do nothing: there is nothing to end, nor to tell of."""
+        return ""
 
 
 @dataclass(eq=False)
 class Workers:
-    """Does tasks in processes of their own, as many at a time as there are workers.
+    """Does tasks in other processes, as many at a time as there are places for them.
 
     Attributes:
         store: Where trainings are kept; its locks keep other sessions' trainings apart from ours.
-        environments: A worker each: the variables of its processes.
+        environments: A worker of this machine each: the variables of its processes.
         cores: Cores that all workers share.
         waiting: A context while a result is waited for; gives the function that shows how it goes.
         timeout: Seconds that a training may take.
         may_be_fewer: Whether one worker with all cores may take the place of all, where that is
             faster: it is tried before the first training, if there is much to train.
+        where: What does the tasks; empty for this machine.
+        uses_gpus: Whether it is known to train on GPUs, also where this process sees none.
+        closing: Called at the end; returns what there is to tell of the places.
         scratch: A folder for what its processes share; gone when they end.
     """
 
@@ -114,10 +120,14 @@ class Workers:
     waiting: Waiting
     timeout: float | None = None
     may_be_fewer: bool = False
+    where: str = ""
+    uses_gpus: bool = False
+    closing: Callable[[], str] = str
     scratch: Path = field(init=False)
     _made: list[Slot] = field(default_factory=list, init=False)
-    _slots: list[Slot] = field(default_factory=list, init=False)
-    _free: list[Slot] = field(default_factory=list, init=False)
+    _slots: list[Place] = field(default_factory=list, init=False)
+    _free: list[Place] = field(default_factory=list, init=False)
+    _at_a_time: int = field(default=0, init=False)
     _queued: dict[str, Task] = field(default_factory=dict, init=False)
     _running: dict[str, Task] = field(default_factory=dict, init=False)
     _done: dict[str, Result | TrainingError] = field(default_factory=dict, init=False)
@@ -129,18 +139,31 @@ class Workers:
 
     def __post_init__(self) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="pytest-ablation-"))
-        if not self.may_be_fewer:
+        if self.environments and not self.may_be_fewer:
             self._have(self._make(self.environments))
 
     @property
     def workers(self) -> int:
         """How many there are."""
-        return len(self._slots or self.environments)
+        return self._at_a_time or len(self._slots or self.environments)
 
     @property
     def threads(self) -> int:
         """Threads that each has."""
         return max(1, self.cores // self.workers)
+
+    def add(self, places: Sequence[Place], at_a_time: int) -> None:
+        """Do tasks in more places.
+
+        Args:
+            places: One a task; those in which a task may yet have to wait included.
+            at_a_time: How many tasks are done at a time, in all.
+        """
+        with self._changed:
+            self._slots += places
+            self._free += places
+            self._at_a_time = at_a_time
+            self._dispatch()
 
     def queue(self, task: Task) -> None:
         """Do a task when a worker is free, after those queued before it."""
@@ -174,14 +197,16 @@ class Workers:
             warnings.warn(AblationWarning(text), stacklevel=3)
         return done
 
-    def close(self) -> None:
-        """End the workers, also amid their tasks."""
+    def close(self) -> str:
+        """End the workers, also amid their tasks; returns what there is to tell of them."""
         with self._changed:
             self._closed = True
             self._queued.clear()
         with ThreadPoolExecutor(max_workers=max(1, len(self._made))) as together:
             list(together.map(Slot.close, self._made))
+        told = self.closing()
         shutil.rmtree(self.scratch, ignore_errors=True)
+        return told
 
     # ------------------------------------------------------------------------ what is done next
 
@@ -243,7 +268,7 @@ class Workers:
         future.add_done_callback(partial(self._finished, slot, task, time.monotonic()))
 
     def _finished(
-        self, slot: Slot, task: Task, started: float, future: Future[Result | None]
+        self, slot: Place, task: Task, started: float, future: Future[Result | None]
     ) -> None:
         """Take in what became of a task, in a thread of Pebble's."""
         with self._changed:
@@ -261,7 +286,7 @@ class Workers:
                 self._end(task.key, result)
             self._dispatch()
 
-    def _failed(self, slot: Slot, task: Task, error: BaseException) -> None:
+    def _failed(self, slot: Place, task: Task, error: BaseException) -> None:
         """Try a task once more if the fault was the machine's, else end it."""
         said = slot.said(task, error)
         if isinstance(error, BrokenProcessPool):
@@ -294,7 +319,7 @@ class Workers:
         return slots
 
     def _have(self, slots: list[Slot]) -> None:
-        self._slots = slots
+        self._slots = list(slots)
         self._free = list(slots)
 
     def _share_out(self, show: Show) -> None:

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -25,6 +26,19 @@ from pytest_ablation.execution.worker import Result, Task
 
 LAST_LINES = 12
 ANSI = r"\x1b\[[0-9;]*m"
+
+
+class Place(Protocol):
+    """Where one task at a time is done."""
+
+    def start(self, task: Task, timeout: float | None) -> Future[Result | None]:
+        """Start a task, which is to be ended when it takes longer than some seconds."""
+
+    def said(self, task: Task, error: BaseException) -> str:
+        """Return what went wrong with a task."""
+
+    def renew(self) -> None:
+        """Have the next task done by another process."""
 
 
 @dataclass(eq=False)

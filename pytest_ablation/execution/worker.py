@@ -353,12 +353,17 @@ def start(environment: Mapping[str, str], log: Path, by_keras: bool) -> None:
 def run(task: Task, log: Path) -> Result | None:
     """Do a task in a worker's process."""
     os.truncate(log, 0)
+    return done(task)
+
+
+def done(task: Task, tell: Tell | None = None) -> Result | None:
+    """Do a task in a process that does others before and after."""
     if task.is_by_keras:
         _make_keras_ready()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AblationWarning)
-            result = task(wait=False)
+            result = task(wait=False, tell=tell)
     finally:
         _forget()
     own = [str(each.message) for each in caught if issubclass(each.category, AblationWarning)]

@@ -1,0 +1,131 @@
+"""A connection to a Ray cluster, or one clear line of why there is none, within half a minute."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import threading
+from typing import Any
+
+import ray
+
+from pytest_ablation.errors import AblationError
+from pytest_ablation.execution.local import Waiting, Workers
+from pytest_ablation.execution.machine import cores
+from pytest_ablation.execution.ray import Cluster
+from pytest_ablation.execution.resources import Resources
+from pytest_ablation.store import Store
+
+SECONDS_TO_REACH = 10.0
+SECONDS_TO_CONNECT = 20.0  # after it was reached
+CLIENT_PORT = 10001  # Ray's own choice
+
+
+def executor(
+    store: Store,
+    *,
+    asked: str,
+    resources: Resources | None,
+    workers: int | None,
+    sessions: int,
+    timeout: float | None,
+    waiting: Waiting,
+) -> Workers:
+    """Return who trains on a Ray cluster: the one asked for, else one started on this machine.
+
+    Args:
+        store: Where runs are kept.
+        asked: "ray", for the cluster that RAY_ADDRESS names where it is set, or "ray://HOST:PORT".
+        resources: What a training is given; None for a GPU where the cluster has any, else a CPU.
+        workers: How many trainings at a time; None for as many as fit.
+        sessions: Processes of this session, which share this machine's cores.
+        timeout: Seconds that a training may take.
+        waiting: A context while a result is waited for.
+
+    Raises:
+        AblationError: No cluster answers, or none of its nodes has the resources.
+    """
+    address = asked if asked.startswith("ray://") else os.environ.get("RAY_ADDRESS", "")
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        _connect(asked, address, max(1, cores() // sessions))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    given = resources or _by_default(nodes)
+    if not any(map(given.at_a_time, nodes)):
+        has = "; ".join(sorted({_said(node) for node in nodes}))
+        if is_ours:
+            ray.shutdown()
+        raise AblationError(
+            f"--ablation-resources={given}: no node of the cluster{_at(address)} has that for a "
+            f"training. Nodes: {has}. Ask for less, or start the cluster with such a node."
+        )
+    cluster = Cluster(store=store, resources=given, is_ours=is_ours)
+    executor = Workers(
+        store=store,
+        environments=(),
+        cores=given.threads,
+        waiting=waiting,
+        timeout=timeout,
+        where=f"a Ray cluster{_at(address)}",
+        uses_gpus=given.amounts.get("GPU", 0) > 0,
+        closing=cluster.close,
+    )
+    cluster.serve(executor, workers)
+    return executor
+
+
+def _connect(asked: str, address: str, cpus: int) -> None:
+    host = re.fullmatch(r"(?:ray://)?\[?([^/\]]+?)\]?(?::(\d+))?/?", address)
+    wrong = f"--ablation-executor={asked}: no Ray cluster answers{_at(address)}"
+    if host and (host[2] or address.startswith("ray://")):
+        try:
+            place = host[1], int(host[2] or CLIENT_PORT)
+            socket.create_connection(place, timeout=SECONDS_TO_REACH).close()
+        except (OSError, OverflowError) as error:
+            raise AblationError(f"{wrong}: {error}. {_ADVICE}") from error
+    options: dict[str, Any] = {"address": address}
+    if not address:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a test run reports to nobody
+        options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    failed: list[BaseException] = []
+
+    def connect() -> None:
+        try:
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+        except BaseException as error:
+            failed.append(error)
+
+    # In a thread, since what answers and is no cluster can keep Ray waiting for minutes.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(SECONDS_TO_CONNECT if address else None)
+    if thread.is_alive():
+        raise AblationError(f"{wrong}: it said nothing for {SECONDS_TO_CONNECT:.0f} s. {_ADVICE}")
+    if failed:
+        cause = " ".join(str(failed[0]).split()) or type(failed[0]).__name__
+        raise AblationError(f"{wrong}: {cause}") from failed[0]
+
+
+_ADVICE = "RAY_ADDRESS or --ablation-executor=ray://HOST:PORT names a cluster; without, one is "
+_ADVICE += "started on this machine."
+
+
+def _at(address: str) -> str:
+    return f" at {address}" if address else ""
+
+
+def _by_default(nodes: list[dict[str, float]]) -> Resources:
+    gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
+    return Resources(amounts={"CPU": 1.0, "GPU": 1.0} if gpus else {"CPU": 1.0})
+
+
+def _said(node: dict[str, float]) -> str:
+    """Say what a node has, leaving out what Ray itself gives it."""
+    own = {
+        name: amount
+        for name, amount in node.items()
+        if not name.startswith(("node:", "object_store", "accelerator_type:"))
+    }
+    return str(Resources(amounts=own))

@@ -1,0 +1,361 @@
+"""Tasks done on a Ray cluster, each a plain remote task.
+
+Ray says on which node a task is done, and does it anew when a worker or a node dies. What is sent
+next, and what of it is at hand already, `local.Workers` says, as it does for this machine's own
+processes: to it the cluster is so many places.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pytest_ablation import arrays
+from pytest_ablation.data import sample
+from pytest_ablation.errors import AblationError
+from pytest_ablation.execution import by_value, node
+from pytest_ablation.execution.local import Workers
+from pytest_ablation.execution.machine import thread_variables
+from pytest_ablation.execution.resources import Resources
+from pytest_ablation.execution.slot import failed, with_last_lines
+from pytest_ablation.execution.worker import Lesioning, Result, Task
+from pytest_ablation.store import Store
+
+LOG = logging.getLogger("pytest_ablation")
+RETRIES = 3
+SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_COUNTS = 10.0  # of the nodes
+SECONDS_TO_TIDY = 5.0
+# Variables that decide how a training goes, which the nodes have of the session.
+CARRIED = ("TF_", "XLA_", "JAX_", "KERAS_")
+LOST = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.LocalRayletDiedError,
+    ray.exceptions.ObjectLostError,
+)
+
+
+@dataclass(eq=False)
+class _UnderWay:
+    """A task that is on the cluster."""
+
+    task: Task
+    future: Future[Result | None]
+    locks: ExitStack
+    limit: float | None
+    reference: Any = None
+    began: float | None = None
+    where: str = ""
+    ended: BaseException | None = None
+    told_by: BaseException | None = None
+
+
+@dataclass(eq=False)
+class Cluster:
+    """Places on a Ray cluster: whoever is given it starts tasks there, one a place at a time.
+
+    Attributes:
+        store: The session's; the nodes need not see it.
+        resources: What a training is given.
+        is_ours: Whether it was started for the session, to be ended with it.
+    """
+
+    store: Store
+    resources: Resources
+    is_ours: bool
+    session: str = field(default_factory=lambda: uuid.uuid4().hex[:16], init=False)
+    workers: Workers | None = field(default=None, init=False)
+    _ahead: int = field(default=0, init=False)
+    _grows: bool = field(default=False, init=False)
+    _places: int = field(default=0, init=False)
+    _do: Any = field(init=False)
+    _board: Any = field(init=False)
+    _asked: Any = field(default=None, init=False)
+    _data: dict[Any, Any] = field(default_factory=dict, init=False)
+    _own: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False)
+    _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False)
+    _failed: dict[str, _UnderWay] = field(default_factory=dict, init=False)
+    _arrived: queue.SimpleQueue[tuple[str, Future[Any]] | None] = field(
+        default_factory=queue.SimpleQueue, init=False
+    )
+    _seconds: Counter[str] = field(default_factory=Counter, init=False)
+    _tasks: Counter[str] = field(default_factory=Counter, init=False)
+    _started: float = field(default_factory=time.monotonic, init=False)
+    _thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        with suppress(OSError):
+            self._token.parent.mkdir(parents=True, exist_ok=True)
+            self._token.touch()
+        self._board = (
+            ray.remote(node.Board).options(num_cpus=0, max_restarts=-1, max_task_retries=0).remote()
+        )
+        self._do = ray.remote(node.do)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def serve(self, workers: Workers, limit: int | None) -> None:
+        """Give workers their places: as many as fit, and some for Ray to know of what is to come.
+
+        Args:
+            workers: Who starts tasks.
+            limit: How many at a time; None for as many as fit, more where the cluster grows.
+        """
+        self.workers, self._grows = workers, limit is None
+        self._places = limit or self._fitting()
+        workers.add([self] * self._with_those_ahead(), at_a_time=self._places)
+
+    # ------------------------------------------------------------------------------ as a place
+
+    def start(self, task: Task, timeout: float | None) -> Future[Result | None]:
+        """Send a task; it gives None where another session is at one of its trials."""
+        future: Future[Result | None] = Future()
+        locks = ExitStack()
+        held = (self.store.lock(key, wait=False) for key in getattr(task, "locks", ()))
+        if not all(map(locks.enter_context, held)):
+            locks.close()
+            future.set_result(None)
+            return future
+        one = self._under_way[task.key] = _UnderWay(task, future, locks, timeout)
+        try:
+            do = self._do.options(
+                **self.resources.options,
+                max_retries=RETRIES,
+                name=task.name,
+                runtime_env={"env_vars": self._variables(task)},
+            )
+            one.reference = do.remote(self._sent(task))
+        except Exception as error:
+            self._end(task.key, error)
+            return future
+        one.reference.future().add_done_callback(partial(self._arrives, task.key))
+        return future
+
+    def said(self, task: Task, error: BaseException) -> str:
+        """Return what went wrong with a task."""
+        one = self._failed.pop(task.key, None)
+        where = f" on {one.where}" if one and one.where else ""
+        if isinstance(error, AblationError):
+            return f"failed: {error}"
+        if isinstance(error, FutureTimeoutError):
+            return f"took longer than --ablation-timeout{where} and was ended."
+        if isinstance(error, LOST):
+            cause = " ".join(str(error).split())
+            return f"was lost{where}, and Ray has tried it {RETRIES + 1} times: {cause}"
+        written = str(one.told_by if one and one.told_by else error)
+        return with_last_lines(f"{failed(error)}{where}", written)
+
+    def renew(self) -> None:
+        """Do nothing: Ray replaces its workers."""
+
+    # -------------------------------------------------------------------------- what is sent
+
+    def _sent(self, task: Task) -> Any:
+        names = tuple(sorted({n for each in node.trials(task) for n in by_value.own_names(each)}))
+        if names and names not in self._own:
+            self._own[names] = ray.put(by_value.packed(names))
+        return node.Sent(
+            task=node.with_data(task, self._carried),
+            own=self._own.get(names),
+            files=self._needed(task),
+            store=self.store.folder.resolve(),
+            session=self.session,
+            board=self._board,
+        )
+
+    def _carried(self, data: Any) -> Any:
+        """Return what gives a task's data on a node: put once into the object store."""
+        if not isinstance(data, partial) or data.func is not sample.opened:
+            return data
+        if data.args not in self._data:
+            whole = data()
+            plain = {
+                name: arrays.mapped(_in_memory, getattr(whole, name))
+                for name in ("x_train", "y_train", "x_test", "y_test")
+            }
+            self._data[data.args] = ray.put(replace(whole, **plain))
+        return partial(node.fetched, self._data[data.args])
+
+    def _needed(self, task: Task) -> dict[str, bytes]:
+        """Return what of the store lesions build on: the run and the weights of their network."""
+        if not isinstance(task, Lesioning):
+            return {}
+        entry = self.store.find("runs", task.source.key, task.source.newer_than)
+        files = entry.files if entry else ()
+        return {str(path.relative_to(self.store.folder)): path.read_bytes() for path in files}
+
+    def _variables(self, task: Task) -> dict[str, str]:
+        threads = min(self.resources.threads, task.threads or self.resources.threads)
+        variables = {k: v for k, v in os.environ.items() if k.startswith(CARRIED)}
+        backend = node.trials(task)[0].versions.get("backend")
+        return {
+            **variables,
+            **({"KERAS_BACKEND": backend} if backend else {}),
+            **thread_variables(threads),
+        }
+
+    # ------------------------------------------------------------------------- what comes back
+
+    def _arrives(self, key: str, future: Future[Any]) -> None:
+        self._arrived.put((key, future))  # Ray's own thread is not to be kept waiting
+
+    def _watch(self) -> None:
+        looked = counted = time.monotonic()
+        while True:
+            with suppress(queue.Empty):
+                arrived = self._arrived.get(timeout=SECONDS_BETWEEN_LOOKS)
+                if arrived is None:
+                    return
+                try:
+                    self._take_in(*arrived)
+                except Exception as error:  # else who waits for it would wait for good
+                    self._end(arrived[0], error)
+            now = time.monotonic()
+            try:
+                if now - looked >= SECONDS_BETWEEN_LOOKS:
+                    looked = now
+                    self._look(now)
+                if now - counted >= SECONDS_BETWEEN_COUNTS:
+                    counted = now
+                    self._count()
+            except Exception as error:  # of a cluster that is lost the tasks tell
+                LOG.info("the cluster does not tell how it goes: %s", error)
+
+    def _take_in(self, key: str, future: Future[Any]) -> None:
+        """Keep what a task made, and say to who started it that it is done."""
+        one = self._under_way.get(key)
+        if one is None:
+            return
+        error = one.ended or future.exception()
+        if error is None:
+            returned: node.Returned = future.result()
+            self.store.accept(returned.files)
+            self._tasks[returned.node] += 1
+            self._seconds[returned.node] += returned.seconds
+            self._end(key, returned.result)
+            return
+        one.told_by = error
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        self._end(key, cause)
+
+    def _end(self, key: str, done: Result | BaseException | None) -> None:
+        one = self._under_way.pop(key)
+        self.store.tell(key, one.task.name, None)
+        one.locks.close()
+        if isinstance(done, BaseException):
+            self._failed[key] = one
+            one.future.set_exception(done)
+        else:
+            one.future.set_result(done)
+
+    def _look(self, now: float) -> None:
+        """Pass on how the tasks go, and end those that take too long."""
+        if self._asked is None:
+            self._asked = self._board.news.remote()
+        elif ray.wait([self._asked], timeout=0)[0]:
+            asked, self._asked = self._asked, None
+            with suppress(ray.exceptions.RayActorError):  # it died, and is started anew
+                self._pass_on(ray.get(asked), now)
+        for one in list(self._under_way.values()):
+            if one.limit and one.began and now - one.began > one.limit and not one.ended:
+                one.ended = FutureTimeoutError()
+                ray.cancel(one.reference, force=True)
+
+    def _pass_on(self, told: Mapping[str, node.News], now: float) -> None:
+        for key, news in told.items():
+            one = self._under_way.get(key)
+            if one is None:
+                continue
+            if news.progress is None:  # begun, or begun anew
+                one.began, one.where = now, news.node
+            else:
+                self.store.tell(key, f"{one.task.name}, on {news.node}", news.progress)
+
+    # --------------------------------------------------------------------------- the cluster
+
+    def _fitting(self) -> int:
+        nodes = [each["Resources"] for each in ray.nodes() if each["Alive"]]
+        return sum(map(self.resources.at_a_time, nodes))
+
+    def _with_those_ahead(self) -> int:
+        # What waits on the cluster is what one that grows on demand grows by.
+        return self._places + (1 + self._places // 4 if self._grows else 0)
+
+    def _count(self) -> None:
+        fitting = self._fitting() if self._grows and self.workers else 0
+        if fitting > self._places and self.workers:
+            before, self._places = self._with_those_ahead(), fitting
+            more = self._with_those_ahead() - before
+            self.workers.add([self] * more, at_a_time=fitting)
+
+    @property
+    def _token(self) -> Path:
+        return self.store.folder / "cluster" / self.session
+
+    def summary(self) -> str:
+        """Say which node did how much; empty where nothing was done."""
+        if not self._tasks:
+            return ""
+        took = time.monotonic() - self._started
+        busy = sum(self._seconds.values()) / (took * max(1, self._places))
+        told = ", ".join(f"{count} on {name}" for name, count in sorted(self._tasks.items()))
+        return f"trained on a Ray cluster: {told}; {100 * min(1.0, busy):.0f} % busy"
+
+    def close(self) -> str:
+        """End what is under way, and the cluster if it is ours; returns the summary."""
+        said = self.summary()
+        self._arrived.put(None)
+        self._thread.join(SECONDS_TO_TIDY)
+        for one in list(self._under_way.values()):
+            with suppress(Exception):
+                ray.cancel(one.reference, force=True)
+            one.locks.close()
+            self.store.tell(one.task.key, one.task.name, None)
+        with suppress(OSError):
+            self._token.unlink()
+            self._token.parent.rmdir()
+        with suppress(Exception):
+            self._tidy()
+        if self.is_ours:
+            ray.shutdown()
+        return said
+
+    def _tidy(self) -> None:
+        """Remove what is left on the nodes."""
+        ray.kill(self._board)
+        forget = ray.remote(node.forget)
+        left = [
+            forget.options(
+                num_cpus=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(each["NodeID"], soft=False),
+            ).remote(self.session)
+            for each in ray.nodes()
+            if each["Alive"] and self._tasks
+        ]
+        if left:
+            ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_TIDY)
+
+
+def _in_memory(array: Any) -> Any:
+    """Return an array that is no map of a file, which Ray's object store shares as it is."""
+    import numpy as np
+
+    return np.asarray(array)

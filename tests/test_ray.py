@@ -1,0 +1,246 @@
+"""Trainings on a Ray cluster: a real one of this machine, its workers killed now and then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+from pytest_ablation import Experiment, Trial, configure, insert, lesion, remove
+from pytest_ablation.errors import AblationError, TrainingError
+from pytest_ablation.execution.local import Board, Workers
+from pytest_ablation.execution.resources import Resources, parsed
+from pytest_ablation.profile import PROFILES
+from pytest_ablation.store import Store
+from pytest_ablation.study import Arm, Study
+from pytest_ablation.training import fit
+from pytest_ablation.verdict import Bound, Settled
+from tests.tiny import EXPERIMENT
+
+ray = pytest.importorskip("ray")
+
+BOARDS: list[Board] = []
+
+
+def killed(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
+    """Kill the process where a file is, and take that away unless it is to be so each time."""
+    file = Path(trial.config["file"])
+    if file.exists():
+        if file.name != "always":
+            file.unlink()
+        os.kill(os.getpid(), 9)
+    return {"accuracy": 0.5 + trial.seed / 100, "pid": os.getpid()}
+
+
+class Raises(keras.layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """Fails."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Pass on what comes in, outside of a training."""
+        if training:
+            raise ValueError("not on a Tuesday")
+        return x
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster of two CPUs."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def connected(store: Store, asked: str = "ray", resources: Resources | None = None) -> Workers:
+    """Return who trains on a cluster."""
+    from pytest_ablation.execution import connect
+
+    return connect.executor(
+        store,
+        asked=asked,
+        resources=resources,
+        workers=None,
+        sessions=1,
+        timeout=60,
+        waiting=lambda: nullcontext(BOARDS.append),
+    )
+
+
+@pytest.fixture(scope="module")
+def study(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """A study that all tests share, whose trainings are on the cluster."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    executor = connected(store)
+    yield Study(
+        store=store,
+        profile=PROFILES["full"],
+        asked_seeds=(1, 1),
+        refresh=False,
+        executor=executor,
+    )
+    assert "trained on a Ray cluster: " in executor.close()
+
+
+def test_a_node_trains_as_this_process_does(study: Study) -> None:
+    """Where a trial is trained changes no number, and its run and weights are in the store."""
+    baseline = study.baseline(EXPERIMENT)
+    there, trial = baseline.run(0), baseline.trial(0)
+    here = fit.train(trial, EXPERIMENT.data, lambda progress: None)
+    assert (there.metrics, there.curves, there.correct) == (
+        here.metrics,
+        here.curves,
+        here.correct,
+    )
+    assert study.trained == [trial.fingerprint]
+    assert study.store.load(trial.fingerprint) == there
+    weights = study.store.weights(trial.fingerprint)
+    assert weights is not None
+    assert weights.exists()
+    assert study.executor.workers == 2
+
+
+def of_killed(study: Study, file: Path) -> Arm:
+    """Return the arm of the trainer that is killed where a file is."""
+    file.touch()
+    return study.baseline(Experiment({"file": str(file)}, train=killed, name=file.name))
+
+
+def test_what_was_killed_is_done_anew(study: Study, tmp_path: Path) -> None:
+    """A worker that dies costs time and nothing else."""
+    run = of_killed(study, tmp_path / "once").run(1)
+    assert run.metrics["accuracy"] == 0.51
+    assert run.metrics["pid"] != os.getpid()
+    assert not (tmp_path / "once").exists()
+
+
+def test_what_fails_says_so(study: Study, tmp_path: Path) -> None:
+    """After the last attempt the test has the cause, and the other trainings go on."""
+    with pytest.raises(TrainingError, match=r"the training was lost on .*tried it 4 times: "):
+        of_killed(study, tmp_path / "always").run(0)
+    wrong = study.variant(EXPERIMENT, insert(Raises(), after="flatten"))
+    with pytest.raises(TrainingError, match=r"(?s)failed: ValueError on .*\n.*not on a Tuesday"):
+        wrong.run(0)
+    assert study.variant(EXPERIMENT, remove("drop1")).run(0).steps == 48
+
+
+def test_what_is_queued_trains_while_other_things_are_done(study: Study) -> None:
+    """Trials that were queued are each trained once."""
+    narrow = study.variant(EXPERIMENT, configure("dense1", units=4))
+    study.queue(narrow, study.baseline(EXPERIMENT), seeds=2)
+    assert [narrow.run(seed).seed for seed in (1, 0)] == [1, 0]
+    assert sum(key in study.trained for key in (narrow.trial(0).fingerprint,)) == 1
+
+
+def test_lesions_and_times_are_of_the_cluster(study: Study) -> None:
+    """A lesion is of the network that was trained; a ratio of times is measured on one node."""
+    study.baseline(EXPERIMENT).run(0)
+    before = len(study.trained)
+    blind = study.variant(EXPERIMENT, lesion("dense1"))
+    assert blind.run(0).steps == 0
+    assert len(study.trained) == before
+    wide = study.variant(EXPERIMENT, configure("dense1", units=5_000))
+    settled = Settled(bound=Bound(at_least=0.1))
+    duet = study.duet(wide, study.baseline(EXPERIMENT), settled)
+    assert settled.verdict(duet).outcome == "holds"
+    assert duet.host
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ("num_gpus=1", r"num_cpus=1,num_gpus=1: no node of the cluster has that .*num_cpus=2,mem"),
+        ("num_cpus=3", r"num_cpus=3: no node"),
+        ("tpu=0.5", r"num_cpus=1,tpu=0.5: no node"),
+    ],
+)
+def test_what_no_node_has_is_said_at_once(
+    cluster: None, tmp_path: Path, resources: str, said: str
+) -> None:
+    """What can never be trained does not wait for good."""
+    with pytest.raises(AblationError, match=said):
+        connected(Store(tmp_path), resources=parsed(resources))
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A wrong address is one line, which names it."""
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(
+        AblationError, match=r"^--ablation-executor=ray: no Ray cluster answers at "
+    ):
+        connected(Store(tmp_path))
+    with pytest.raises(AblationError, match=r"answers at ray://localhost:8: .*Connection refused"):
+        connected(Store(tmp_path), asked="ray://localhost:8")
+
+
+CONFTEST = """
+import pytest
+import keras
+from helper import doubled
+from tiny import EXPERIMENT
+
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return doubled(x)
+
+@pytest.fixture(scope="session")
+def experiment():
+    return EXPERIMENT
+"""
+SUITE = """
+import pytest
+from conftest import Doubled
+from pytest_ablation import insert, remove
+
+@pytest.mark.ablation(insert(Doubled(), after="flatten"))
+def test_a_layer_of_ones_own(variant):
+    assert variant.accuracy.change >= -0.9
+
+@pytest.mark.ablation(remove("drop1"))
+def test_dropout(variant):
+    assert variant.accuracy.change >= -0.9
+"""
+
+
+def test_a_suite_is_trained_on_the_cluster(
+    cluster: None, suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer of the conftest, and what it uses, are known to nodes that have no such files."""
+    suite.makepyfile(helper="def doubled(x):\n    return 2 * x", test_suite=SUITE)
+    suite.makeconftest(CONFTEST)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    options = ("--ablation-profile=full", "--ablation-seeds=2")
+    result = suite.runpytest(*options, "--ablation-executor=ray")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["trained on a Ray cluster: 6 on *% busy"])
+    again = suite.runpytest(*options, "--ablation-workers=0")  # here, from the same store
+    again.assert_outcomes(passed=2)
+    assert len(list((suite.path / ".ablation" / "runs").glob("*.json"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ablation-executor=slurm"], "*--ablation-executor=slurm: write local, ray, or ray://*"),
+        (["--ablation-executor=ray", "--ablation-workers=0"], "*leave one of them out*"),
+        (["--ablation-resources=gpus=1"], "*'gpus': *Did you mean \"num_gpus\"?"),
+        (["--ablation-resources=num_gpus"], "*'num_gpus': write a name and an amount*"),
+        (["--ablation-resources=num_gpus=1.5"], "*beyond one, GPUs are given whole*"),
+        (["--ablation-resources=num_cpus=0"], "*is given nothing*"),
+    ],
+)
+def test_a_wrong_option_is_refused(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    """Before anything is collected, in one line."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    result = suite.runpytest(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
