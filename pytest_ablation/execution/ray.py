@@ -96,7 +96,7 @@ class Cluster:
     _arrived: queue.SimpleQueue[tuple[str, Future[Any]] | None] = field(
         default_factory=queue.SimpleQueue, init=False
     )
-    _seconds: Counter[str] = field(default_factory=Counter, init=False)
+    _seconds: float = field(default=0.0, init=False)
     _tasks: Counter[str] = field(default_factory=Counter, init=False)
     _started: float = field(default_factory=time.monotonic, init=False)
     _thread: threading.Thread = field(init=False)
@@ -218,7 +218,7 @@ class Cluster:
         self._arrived.put((key, future))  # Ray's own thread is not to be kept waiting
 
     def _watch(self) -> None:
-        looked = counted = time.monotonic()
+        looked = counted = self._started
         while True:
             with suppress(queue.Empty):
                 arrived = self._arrived.get(timeout=SECONDS_BETWEEN_LOOKS)
@@ -249,7 +249,7 @@ class Cluster:
             returned: node.Returned = future.result()
             self.store.accept(returned.files)
             self._tasks[returned.node] += 1
-            self._seconds[returned.node] += returned.seconds
+            self._seconds += returned.seconds
             self._end(key, returned.result)
             return
         one.told_by = error
@@ -315,7 +315,7 @@ class Cluster:
         if not self._tasks:
             return ""
         took = time.monotonic() - self._started
-        busy = sum(self._seconds.values()) / (took * max(1, self._places))
+        busy = self._seconds / (took * max(1, self._places))
         told = ", ".join(f"{count} on {name}" for name, count in sorted(self._tasks.items()))
         return f"trained on a Ray cluster: {told}; {100 * min(1.0, busy):.0f} % busy"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -65,8 +66,8 @@ def parsed(text: str) -> Resources:
             amount = math.nan
         if not equals or not name or not 0 <= amount < math.inf:
             raise AblationError(f"{part!r}: write a name and an amount, as in {EXAMPLE}.")
-        meant = did_you_mean(name, NAMES) if name not in NAMES else ""
-        if meant or name in NAMES.values() and name not in NAMES:
+        if name not in NAMES and re.fullmatch(r"(?i)(num_)?[cg]pus?|mem(ory)?", name):
+            meant = did_you_mean(name.lower(), NAMES)
             raise AblationError(f"{name!r}: Ray's tasks name {', '.join(NAMES)}.{meant}")
         if amount > 1 and name == "num_gpus" and amount != int(amount):
             raise AblationError(f"{part!r}: beyond one, GPUs are given whole.")
