@@ -99,8 +99,11 @@ def _connect(asked: str, address: str, cpus: int) -> None:
 
     # In a thread, since what answers and is no cluster can keep Ray waiting for minutes.
     thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(SECONDS_TO_CONNECT if address else None)
+    if address:
+        thread.start()
+        thread.join(SECONDS_TO_CONNECT)
+    else:
+        connect()
     if thread.is_alive():
         raise AblationError(f"{wrong}: it said nothing for {SECONDS_TO_CONNECT:.0f} s. {_ADVICE}")
     if failed:

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -42,6 +42,7 @@ RETRIES = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_COUNTS = 10.0  # of the nodes
 SECONDS_TO_TIDY = 5.0
+KEEPERS = 16  # threads that write: each waits until the disk has what it wrote
 # Variables that decide how a training goes, which the nodes have of the session.
 CARRIED = ("TF_", "XLA_", "JAX_", "KERAS_")
 LOST = (
@@ -96,6 +97,10 @@ class Cluster:
     _arrived: queue.SimpleQueue[tuple[str, Future[Any]] | None] = field(
         default_factory=queue.SimpleQueue, init=False
     )
+    _keepers: ThreadPoolExecutor = field(
+        default_factory=partial(ThreadPoolExecutor, max_workers=KEEPERS), init=False
+    )
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _seconds: float = field(default=0.0, init=False)
     _tasks: Counter[str] = field(default_factory=Counter, init=False)
     _started: float = field(default_factory=time.monotonic, init=False)
@@ -224,10 +229,7 @@ class Cluster:
                 arrived = self._arrived.get(timeout=SECONDS_BETWEEN_LOOKS)
                 if arrived is None:
                     return
-                try:
-                    self._take_in(*arrived)
-                except Exception as error:  # else who waits for it would wait for good
-                    self._end(arrived[0], error)
+                self._keepers.submit(self._take_in, *arrived)
             now = time.monotonic()
             try:
                 if now - looked >= SECONDS_BETWEEN_LOOKS:
@@ -247,9 +249,14 @@ class Cluster:
         error = one.ended or future.exception()
         if error is None:
             returned: node.Returned = future.result()
-            self.store.accept(returned.files)
-            self._tasks[returned.node] += 1
-            self._seconds += returned.seconds
+            try:
+                self.store.accept(returned.files)
+            except Exception as wrong:  # else who waits for it would wait for good
+                self._end(key, wrong)
+                return
+            with self._counting:
+                self._tasks[returned.node] += 1
+                self._seconds += returned.seconds
             self._end(key, returned.result)
             return
         one.told_by = error
@@ -324,6 +331,7 @@ class Cluster:
         said = self.summary()
         self._arrived.put(None)
         self._thread.join(SECONDS_TO_TIDY)
+        self._keepers.shutdown()
         for one in list(self._under_way.values()):
             with suppress(Exception):
                 ray.cancel(one.reference, force=True)
