@@ -1,4 +1,4 @@
-"""What the session's process does for each trial on a Ray cluster: ``python -m benchmarks.cluster``.
+"""What a trial on a Ray cluster costs the session's process: ``python -m benchmarks.cluster``.
 
 Trainings that take no time, by a trainer of one's own, as many in flight as a cluster of 500 slots
 would have; this machine's cores do them. Told are the processor's seconds of the session's process
@@ -73,7 +73,8 @@ def main() -> None:
         own = 1e3 * (time.process_time() - processor) / asked.trials
         took = 1e3 * (time.perf_counter() - wall) / asked.trials
         print(f"{own:.2f} ms of the processor a trial in this process; {took:.2f} ms on the wall")
-        print(f"so {asked.slots} slots stay busy with trainings over {own * asked.slots / 1e3:.1f} s")
+        least = own * asked.slots / 1e3
+        print(f"so {asked.slots} slots stay busy with trainings over {least:.1f} s")
         print(executor.close())
 
 

@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 
 from pytest_ablation.execution import local
+from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.worker import Probing, Training
 from pytest_ablation.store import Store
@@ -116,7 +117,7 @@ def _time(workers: local.Workers, trainings: list[Training], store: Store) -> fl
     return time.perf_counter() - started
 
 
-def _nothing(board: local.Board) -> None:
+def _nothing(board: Board) -> None:
     """Show nothing."""
 
 

@@ -13,7 +13,8 @@ import pytest
 from pytest_ablation import configure, insert, remove
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine
-from pytest_ablation.execution.local import Board, Workers
+from pytest_ablation.execution.board import Board
+from pytest_ablation.execution.local import Workers
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
 from pytest_ablation.study import Arm, Study

@@ -13,7 +13,8 @@ import pytest
 
 from pytest_ablation import Experiment, Trial, configure, insert, lesion, remove
 from pytest_ablation.errors import AblationError, TrainingError
-from pytest_ablation.execution.local import Board, Workers
+from pytest_ablation.execution.board import Board
+from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.resources import Resources, parsed
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store

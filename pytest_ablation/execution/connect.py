@@ -12,7 +12,8 @@ from typing import Any
 import ray
 
 from pytest_ablation.errors import AblationError
-from pytest_ablation.execution.local import Waiting, Workers
+from pytest_ablation.execution.board import Waiting
+from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.ray import Cluster
 from pytest_ablation.execution.resources import Resources

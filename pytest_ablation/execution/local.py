@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import threading
@@ -13,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
+from pytest_ablation.execution.board import Board, Show, Waiting, whole
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Place, Slot, failed, with_last_lines
 from pytest_ablation.execution.worker import Probing, Result, Task, Together, Training
@@ -29,27 +30,6 @@ from pytest_ablation.training.device import gpus
 SECONDS_BETWEEN_LOOKS = 0.25
 ATTEMPTS = 2
 WORTH_A_PROBE = 120.0  # seconds of training, below which it does not matter how they are shared out
-
-
-@dataclass(frozen=True, kw_only=True)
-class Board:
-    """What is going on, to be shown.
-
-    Attributes:
-        running: Each task that is being done: its name, and how far a training is.
-        done: Tasks done in this session.
-        known: Tasks known of, those done included.
-        seconds_left: An estimate for all of them; None where there is nothing to tell it from.
-    """
-
-    running: tuple[tuple[str, Progress | None], ...]
-    done: int
-    known: int
-    seconds_left: float | None
-
-
-Show = Callable[[Board], None]
-Waiting = Callable[[], AbstractContextManager[Show]]
 
 
 @dataclass(eq=False)
@@ -214,9 +194,12 @@ class Workers:
         return key in self._queued or key in self._running or key in self._done
 
     def _wait(self, key: str, show: Show) -> None:
+        shown = -math.inf
         while key not in self._done:
             self._dispatch()  # another session may have let go of a trial
-            show(self._board(key))
+            if time.monotonic() - shown >= SECONDS_BETWEEN_LOOKS:  # others end in between
+                show(self._board(key))
+                shown = time.monotonic()
             self._changed.wait(SECONDS_BETWEEN_LOOKS)
 
     def _board(self, key: str) -> Board:
@@ -227,7 +210,7 @@ class Workers:
         running = tuple((name, told[each][1] if each in told else None) for each, name in names)
         left = len(self._queued) + len(self._running)
         begun = [progress for _, progress in running if progress]
-        took = self._took or [_whole(progress) for progress in begun]
+        took = self._took or [whole(progress) for progress in begun]
         seconds = None
         if took:
             not_begun = left - len(begun)
@@ -368,12 +351,6 @@ class Workers:
         if not all(results):
             return None
         return float(sum(each.value for each in results if each)) / len(slots) ** 2
-
-
-def _whole(progress: Progress) -> float:
-    """Return how long a training takes in all, from how long is left of it."""
-    left = max(1, progress.epochs - progress.epoch)
-    return progress.seconds_left * progress.epochs / left
 
 
 _TRYING = "trying whether trainings are faster side by side"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
     from rich.console import RenderableType
 
-    from pytest_ablation.execution.local import Board, Show
+    from pytest_ablation.execution.board import Board, Show
 
 SECONDS_BETWEEN_LINES = 60.0
 BAR = 30
