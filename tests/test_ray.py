@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -38,6 +39,12 @@ def killed(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
     return {"accuracy": 0.5 + trial.seed / 100, "pid": os.getpid()}
 
 
+def sleeps(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
+    """Never end."""
+    time.sleep(3_600)
+    return {}
+
+
 class Raises(keras.layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
     """Fails."""
 
@@ -57,7 +64,9 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-def connected(store: Store, asked: str = "ray", resources: Resources | None = None) -> Workers:
+def connected(
+    store: Store, asked: str = "ray", resources: Resources | None = None, timeout: float = 60.0
+) -> Workers:
     """Return who trains on a cluster."""
     from pytest_ablation.execution import connect
 
@@ -67,7 +76,7 @@ def connected(store: Store, asked: str = "ray", resources: Resources | None = No
         resources=resources,
         workers=None,
         sessions=1,
-        timeout=60,
+        timeout=timeout,
         waiting=lambda: nullcontext(BOARDS.append),
     )
 
@@ -84,7 +93,7 @@ def study(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         refresh=False,
         executor=executor,
     )
-    assert "trained on a Ray cluster: " in executor.close()
+    assert "tasks done on a Ray cluster: " in executor.close()
 
 
 def test_a_node_trains_as_this_process_does(study: Study) -> None:
@@ -121,7 +130,7 @@ def test_what_was_killed_is_done_anew(study: Study, tmp_path: Path) -> None:
 
 def test_what_fails_says_so(study: Study, tmp_path: Path) -> None:
     """After the last attempt the test has the cause, and the other trainings go on."""
-    with pytest.raises(TrainingError, match=r"the training was lost on .*tried it 4 times: "):
+    with pytest.raises(TrainingError, match=r"the training was lost.* tried it 4 times: "):
         of_killed(study, tmp_path / "always").run(0)
     wrong = study.variant(EXPERIMENT, insert(Raises(), after="flatten"))
     with pytest.raises(TrainingError, match=r"(?s)failed: ValueError on .*\n.*not on a Tuesday"):
@@ -129,12 +138,42 @@ def test_what_fails_says_so(study: Study, tmp_path: Path) -> None:
     assert study.variant(EXPERIMENT, remove("drop1")).run(0).steps == 48
 
 
+def test_what_takes_too_long_is_ended(cluster: None, tmp_path: Path) -> None:
+    """A training that hangs ends its test, and gives its place to the next."""
+    store = Store(tmp_path)
+    executor = connected(store, timeout=1.0)
+    study = Study(
+        store=store,
+        profile=PROFILES["full"],
+        asked_seeds=(1, 1),
+        refresh=False,
+        executor=executor,
+    )
+    with pytest.raises(TrainingError, match=r"took longer than --ablation-timeout on .*was ended"):
+        study.baseline(Experiment({"depth": 1}, train=sleeps)).run(0)
+    assert executor.close() == ""
+
+
+def test_a_trial_of_another_session_is_waited_for(study: Study) -> None:
+    """A trial that another process is at is not sent: its run is taken over."""
+    theirs = study.variant(EXPERIMENT, remove("drop2"))
+    trial = theirs.trial(0)
+    with Store(study.store.folder).lock(trial.fingerprint):
+        study.queue(theirs, seeds=1)
+        run = fit.train(trial, EXPERIMENT.data, lambda progress: None)
+        study.store.save(trial, run)
+    assert theirs.run(0) == run
+    assert trial.fingerprint not in study.trained
+
+
 def test_what_is_queued_trains_while_other_things_are_done(study: Study) -> None:
     """Trials that were queued are each trained once."""
     narrow = study.variant(EXPERIMENT, configure("dense1", units=4))
     study.queue(narrow, study.baseline(EXPERIMENT), seeds=2)
     assert [narrow.run(seed).seed for seed in (1, 0)] == [1, 0]
-    assert sum(key in study.trained for key in (narrow.trial(0).fingerprint,)) == 1
+    keys = [narrow.trial(seed).fingerprint for seed in (1, 0)]
+    assert [key for key in study.trained if key in keys] == keys
+    assert any(name == "set units=4 in dense1, seed 1" for b in BOARDS for name, _ in b.running)
 
 
 def test_lesions_and_times_are_of_the_cluster(study: Study) -> None:
@@ -220,7 +259,7 @@ def test_a_suite_is_trained_on_the_cluster(
     options = ("--ablation-profile=full", "--ablation-seeds=2")
     result = suite.runpytest(*options, "--ablation-executor=ray")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["trained on a Ray cluster: 6 on *% busy"])
+    result.stdout.fnmatch_lines(["tasks done on a Ray cluster: * 6; its places were *% busy"])
     again = suite.runpytest(*options, "--ablation-workers=0")  # here, from the same store
     again.assert_outcomes(passed=2)
     assert len(list((suite.path / ".ablation" / "runs").glob("*.json"))) == 6

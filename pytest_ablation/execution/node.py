@@ -108,9 +108,17 @@ class Board:
 
 
 def do(sent: Sent) -> Returned:
-    """Do a task."""
-    started = time.perf_counter()
-    key, node = sent.task.key, name()
+    """Do a task; what it raises has the node's name as its last note."""
+    node = name()
+    try:
+        return _done(sent, node)
+    except Exception as error:
+        error.add_note(node)
+        raise
+
+
+def _done(sent: Sent, node: str) -> Returned:
+    started, key = time.perf_counter(), sent.task.key
     sent.board.tell.remote(key, News(node, os.getpid()))
     for trial in trials(sent.task):
         _check_versions(trial, node)

@@ -260,8 +260,10 @@ class Cluster:
             self._end(key, returned.result)
             return
         one.told_by = error
-        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        self._end(key, cause)
+        if isinstance(error, ray.exceptions.RayTaskError):
+            error = error.cause
+            one.where = getattr(error, "__notes__", [one.where])[-1]
+        self._end(key, error)
 
     def _end(self, key: str, done: Result | BaseException | None) -> None:
         one = self._under_way.pop(key)
@@ -323,8 +325,8 @@ class Cluster:
             return ""
         took = time.monotonic() - self._started
         busy = self._seconds / (took * max(1, self._places))
-        told = ", ".join(f"{count} on {name}" for name, count in sorted(self._tasks.items()))
-        return f"trained on a Ray cluster: {told}; {100 * min(1.0, busy):.0f} % busy"
+        told = ", ".join(f"{name} {count}" for name, count in sorted(self._tasks.items()))
+        return f"tasks done on a Ray cluster: {told}; its places were {100 * busy:.0f} % busy"
 
     def close(self) -> str:
         """End what is under way, and the cluster if it is ours; returns the summary."""
