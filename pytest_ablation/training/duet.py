@@ -24,6 +24,7 @@ from pytest_ablation.training.device import host, sees_gpu
 from pytest_ablation.training.fit import batches, compiled
 
 WARM_UP_STEPS = 3
+LEAST_STEPS, MOST_STEPS, ENOUGH_SECONDS = 10, 30, 2.0  # of a few steps
 FIRST_LOOK = 20  # pairs; the next looks are at twice as many each
 BATCHES = 8
 
@@ -80,11 +81,19 @@ def duet(
             gc.enable()
 
 
-def few_steps(trial: Trial, data: Dataset, count: int = 10) -> float:
-    """Return the median of seconds on the wall that a training step takes."""
+def few_steps(trial: Trial, data: Dataset) -> float:
+    """Return the median of seconds on the wall that a training step takes.
+
+    Of thirty steps, or of ten where they take longer than two seconds: what another process does
+    for a moment is not to decide how a study is trained.
+    """
     step = _stepping(trial, data)
-    took = [step()[1] for _ in range(WARM_UP_STEPS + count)]
-    return float(np.median(took[WARM_UP_STEPS:]))
+    for _ in range(WARM_UP_STEPS):
+        step()
+    took: list[float] = []
+    while len(took) < LEAST_STEPS or (len(took) < MOST_STEPS and sum(took) < ENOUGH_SECONDS):
+        took.append(step()[1])
+    return float(np.median(took))
 
 
 def _summed_up(took: list[tuple[Seconds, Seconds]], seconds: float) -> Duet:
