@@ -100,6 +100,7 @@ class Cluster:
     _keepers: ThreadPoolExecutor = field(
         default_factory=partial(ThreadPoolExecutor, max_workers=KEEPERS), init=False
     )
+    _has_sent: bool = field(default=False, init=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _seconds: float = field(default=0.0, init=False)
     _tasks: Counter[str] = field(default_factory=Counter, init=False)
@@ -148,6 +149,7 @@ class Cluster:
                 runtime_env={"env_vars": self._variables(task)},
             )
             one.reference = do.remote(self._sent(task))
+            self._has_sent = True
         except Exception as error:
             self._end(task.key, error)
             return future
@@ -358,7 +360,7 @@ class Cluster:
                 scheduling_strategy=NodeAffinitySchedulingStrategy(each["NodeID"], soft=False),
             ).remote(self.session)
             for each in ray.nodes()
-            if each["Alive"] and self._tasks
+            if each["Alive"] and self._has_sent
         ]
         if left:
             ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_TIDY)
