@@ -585,10 +585,10 @@ class Arm:
 
     @cached_property
     def on_gpu(self) -> bool:
-        """Whether there is a GPU to train on."""
+        """Whether there is a GPU to train on, here or on a cluster."""
         from pytest_ablation.training.device import sees_gpu
 
-        return sees_gpu(self.experiment.trainer)
+        return self.study.executor.uses_gpus or sees_gpu(self.experiment.trainer)
 
     @property
     def backend(self) -> str:
