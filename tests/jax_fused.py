@@ -15,13 +15,14 @@ from keras import layers
 from scipy import stats
 
 from pytest_ablation import Dataset, Experiment, Recipe, insert, train_with, use
+from pytest_ablation.arm import Arm
 from pytest_ablation.execution.local import Here
 from pytest_ablation.execution.worker import Together
 from pytest_ablation.experiment import Trial
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Run, Watcher
 from pytest_ablation.store import Store
-from pytest_ablation.study import Arm, Study
+from pytest_ablation.study import Study
 from pytest_ablation.training import device, fit, fused
 from tests.tiny import EXPERIMENT, data
 
@@ -160,7 +161,7 @@ def together(
 ) -> list[Run]:
     """Return the runs as `fused` trains them."""
     watchers = [SILENT for _ in seeds]
-    return fused.train(trials_of(experiment, seeds), experiment.data, watchers, way=way)
+    return [*fused.train(trials_of(experiment, seeds), experiment.data, watchers, way=way)]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(
     trials, file = trials_of(experiment), tmp_path / "checkpoint"
     watchers = [Watcher(interrupt, file) for _ in trials]
     with pytest.raises(KeyboardInterrupt):
-        fused.train(trials, experiment.data, watchers, way=way)
+        list(fused.train(trials, experiment.data, watchers, way=way))
     before = len(told)
     watchers = [Watcher(told.append, file) for _ in trials]
     resumed = fused.train(trials, experiment.data, watchers, way=way)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from pytest_ablation import configure, insert, remove
+from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
-from pytest_ablation.study import Arm, Study
+from pytest_ablation.study import Study
 from pytest_ablation.training import device, fit
 from pytest_ablation.verdict import Bound, Settled
 from tests import faulty

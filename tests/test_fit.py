@@ -20,12 +20,13 @@ import pytest
 from keras import layers
 
 from pytest_ablation import Dataset, Experiment, Recipe, Run, configure, remove, train_with
+from pytest_ablation.arm import Arm
 from pytest_ablation.execution.local import Here
 from pytest_ablation.experiment import Trial
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
-from pytest_ablation.study import Arm, Study
+from pytest_ablation.study import Study
 from pytest_ablation.training import fit
 from tests.tiny import EXPERIMENT, data
 

@@ -16,7 +16,7 @@ from typing import Any
 from ray import cloudpickle
 
 from pytest_ablation.experiment import KERAS_TRAINER, Trial
-from pytest_ablation.trainer import NOT_OF_A_TRAINING
+from pytest_ablation.trainer import NOT_OF_A_TRAINING, is_installed
 
 
 def own_names(trial: Trial) -> tuple[str, ...]:
@@ -58,4 +58,4 @@ def _is_own(module: types.ModuleType | None) -> bool:
     top = module.__name__.partition(".")[0]
     if top in sys.stdlib_module_names or top in NOT_OF_A_TRAINING:
         return False
-    return "site-packages" not in file and "dist-packages" not in file
+    return not is_installed(file)

@@ -233,7 +233,7 @@ class Workers:
                 if run is not None:
                     self._end(key, Result(value=run, trained=False))
                     continue
-            if all(map(self._is_free, getattr(task, "locks", ()))):
+            if all(map(self._is_free, task.locks)):
                 self._start(task)
 
     def _is_free(self, trial: str) -> bool:
@@ -244,9 +244,9 @@ class Workers:
         slot = self._free.pop(0)
         del self._queued[task.key]
         self._running[task.key] = task
-        limit = self.timeout if isinstance(task, Training) else None
-        if isinstance(task, Together) and self.timeout is not None:
-            limit = self.timeout * len(task.trainings)
+        limit = None
+        if self.timeout is not None and isinstance(task, Training | Together):
+            limit = self.timeout * len(task.locks)
         future = slot.start(task, limit)
         future.add_done_callback(partial(self._finished, slot, task, time.monotonic()))
 

@@ -135,7 +135,7 @@ class Cluster:
         """Send a task; it gives None where another session is at one of its trials."""
         future: Future[Result | None] = Future()
         locks = ExitStack()
-        held = (self.store.lock(key, wait=False) for key in getattr(task, "locks", ()))
+        held = (self.store.lock(key, wait=False) for key in task.locks)
         if not all(map(locks.enter_context, held)):
             locks.close()
             future.set_result(None)

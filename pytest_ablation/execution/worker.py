@@ -2,7 +2,8 @@
 
 A task names all that it needs, so that any process with the same packages can do it. Each has a
 key, which tells it from others, a name, which says what to call it, the most threads that it is to
-be done with, None for all that there are, and says whether Keras is what does it.
+be done with, None for all that there are, the trials that no other process may be at meanwhile, and
+says whether Keras is what does it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -97,41 +98,17 @@ class Training:
 
     def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
         """Do it; None where another process is at it and this one is not to wait."""
-        if self.fused:
-            done = Together(trainings=(self,), name=self.name)(wait=wait, tell=tell)
-            return done and done.value[self.key]
-        with self.store.lock(self.key, wait=wait) as held:
-            if not held:
-                return None
-            run = self.store.load(self.key, self.newer_than)
-            if run is not None:
-                return Result(value=run, trained=False)
-            weights = self.store.weights(self.key) if self.keeps_weights else None
-            return Result(value=self.trained(tell, weights), trained=True)
+        done = Together(trainings=(self,), name=self.name)(wait=wait, tell=tell)
+        return done and done.value[self.key]
 
     def trained(self, tell: Tell | None, weights: Path | None) -> Run:
         """Train it now, the trained weights kept in a file; the caller holds its lock."""
-        _provide(self.modules)
-        train = self.function or pkgutil.resolve_name(self.trial.trainer)
-        if not self.is_by_keras:
-            from pytest_ablation.training import own
-
-            train = partial(own.train, train)
-        told = tell or (lambda progress: self.store.tell(self.key, self.name, progress))
-        checkpoint = self.store.checkpoint(self.key)
-        try:
-            run: Run = train(self.trial, self.data(), Watcher(told, checkpoint, weights))
-        finally:
-            self.store.tell(self.key, self.name, None)
-        self.store.save(self.trial, run, self.name, self.session)
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
-        return run
+        return Together(trainings=(self,), name=self.name).trained((self,), (weights,), tell)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
-    """Train an arm's seeds at once, on JAX, those that are not in the store.
+    """Train an arm's seeds, those that are not in the store: at once, where that can be.
 
     Attributes:
         trainings: One a seed.
@@ -139,10 +116,14 @@ class Together:
     """
 
     threads: ClassVar[int | None] = None
-    is_by_keras: ClassVar[bool] = True
 
     trainings: tuple[Training, ...]
     name: str
+
+    @property
+    def is_by_keras(self) -> bool:
+        """Whether it is Keras that trains."""
+        return self.trainings[0].is_by_keras
 
     @property
     def key(self) -> str:
@@ -158,46 +139,66 @@ class Together:
 
     def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
         """Do it; gives a result a fingerprint. None where another process is at one of them."""
-        first = self.trainings[0]
-        store = first.store
+        store = self.trainings[0].store
         with ExitStack() as held:
             if not all(held.enter_context(store.lock(key, wait=wait)) for key in self.locks):
                 return None
             runs = {each.key: store.load(each.key, each.newer_than) for each in self.trainings}
             left = [each for each in self.trainings if runs[each.key] is None]
-            if left:
-                runs |= self._trained(left, tell)
-        new = {each.key for each in left}
-        results = {key: Result(value=run, trained=key in new) for key, run in runs.items()}
-        return Result(value=results, trained=bool(left))
+            weights = [store.weights(each.key) if each.keeps_weights else None for each in left]
+            new = {run.fingerprint: run for run in self.trained(left, weights, tell)}
+        results = {
+            key: Result(value=new.get(key, run), trained=key in new) for key, run in runs.items()
+        }
+        return Result(value=results, trained=bool(new))
 
-    def _trained(self, left: list[Training], tell: Tell | None) -> dict[str, Run]:
-        from pytest_ablation.training import fused
-
+    def trained(
+        self, left: Sequence[Training], weights: Sequence[Path | None], tell: Tell | None
+    ) -> list[Run]:
+        """Train some of them now, each kept as it ends; the caller holds their locks."""
+        if not left:
+            return []
         store = left[0].store
         _provide(left[0].modules)
         told = tell or (lambda progress: store.tell(self.key, self.name, progress))
-        checkpoint = store.checkpoint(left[0].key)
         watchers = [
-            Watcher(told, checkpoint, store.weights(each.key) if each.keeps_weights else None)
-            for each in left
+            Watcher(told, store.checkpoint(each.key), file)
+            for each, file in zip(left, weights, strict=True)
         ]
-        trials, data = [each.trial for each in left], left[0].data()
-        fused.keep_compilations(store.folder)
+        runs = []
         try:
-            name = f"{left[0].trial.recipe}/{len(left)}"
-            way = store.recall("seeds", name)
-            if len(left) > 1 and way is None:
-                way = fused.faster_way(trials, data)
-                store.remember("seeds", name, way)
-            runs = fused.train(trials, data, watchers, way=way or "map")
+            for each, watcher, run in zip(left, watchers, _runs(left, watchers), strict=True):
+                store.save(each.trial, run, each.name, each.session)
+                if watcher.checkpoint is not None:
+                    watcher.checkpoint.unlink(missing_ok=True)
+                runs.append(run)
         finally:
             store.tell(self.key, self.name, None)
-        for each, run in zip(left, runs, strict=True):
-            store.save(each.trial, run, each.name, each.session)
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
-        return {run.fingerprint: run for run in runs}
+        return runs
+
+
+def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterator[Run]:
+    """Yield the runs of an arm's trainings as they come."""
+    first, data = trainings[0], trainings[0].data()
+    trials = [each.trial for each in trainings]
+    if first.fused:
+        from pytest_ablation.training import fused
+
+        fused.keep_compilations(first.store.folder / "compiled")
+        name = f"{first.trial.recipe}/{len(trials)}"
+        way = first.store.recall("seeds", name)
+        if way is None and len(trials) > 1:
+            way = fused.faster_way(trials, data)
+            first.store.remember("seeds", name, way)
+        yield from fused.train(trials, data, watchers, way=way or "map")
+        return
+    train = first.function or pkgutil.resolve_name(first.trial.trainer)
+    if not first.is_by_keras:
+        from pytest_ablation.training import own
+
+        train = partial(own.train, train)
+    for trial, watcher in zip(trials, watchers, strict=True):
+        yield train(trial, data, watcher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +216,7 @@ class Timing:
 
     threads: ClassVar[int | None] = 1  # with two, a step varies twice as much from the next
     is_by_keras: ClassVar[bool] = True
+    locks: ClassVar[tuple[str, ...]] = ()
 
     variant: tuple[Trial, Callable[[], Dataset]]
     baseline: tuple[Trial, Callable[[], Dataset]]
@@ -250,6 +252,7 @@ class Probing:
 
     threads: ClassVar[int | None] = None
     is_by_keras: ClassVar[bool] = True
+    locks: ClassVar[tuple[str, ...]] = ()
 
     trial: Trial
     data: Callable[[], Dataset]

@@ -62,8 +62,12 @@ def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
 
 
 def train(
-    trials: Sequence[Trial], data: Dataset, watchers: Sequence[Watcher], *, way: Way = "map"
-) -> list[Run]:
+    trials: Sequence[Trial],
+    data: Dataset,
+    watchers: Sequence[Watcher],
+    *,
+    way: Way = "map",
+) -> Iterator[Run]:
     """Train trials that differ in their seeds alone.
 
     Args:
@@ -72,19 +76,20 @@ def train(
         watchers: One a trial. In the first's checkpoint the unfinished state of all is kept.
         way: How the seeds share the device, as `faster_way` finds it.
 
-    Returns:
+    Yields:
         A run a trial, in their order; each has its share of the seconds.
     """
     memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
     if sum(array.nbytes for array in arrays.each((data.x_train, data.y_train))) > (
         DATA_SHARE * memory
     ):
-        return [fit.train(trial, data, each) for trial, each in zip(trials, watchers, strict=True)]
-    if trials[0].sources and len(trials) > 1:
-        # A layer of the user's own may have its seed written into the step, which all would share.
-        pairs = zip(trials, watchers, strict=True)
-        return [run for trial, each in pairs for run in train([trial], data, [each])]
-    return _Training(trials, data, watchers, way).runs()
+        for trial, each in zip(trials, watchers, strict=True):
+            yield fit.train(trial, data, each)
+        return
+    size = 1 if _may_differ_in_steps(trials) else len(trials)
+    for start in range(0, len(trials), size):
+        some = slice(start, start + size)
+        yield from _Training(trials[some], data, watchers[some], way).runs()
 
 
 def faster_way(trials: Sequence[Trial], data: Dataset) -> Way:
@@ -93,8 +98,10 @@ def faster_way(trials: Sequence[Trial], data: Dataset) -> Way:
     "vmap" makes one kernel of those of all seeds, "map" takes them in turn in one program. The
     convolutions of several networks are one grouped convolution, which can be slower than each.
     """
+    ways: tuple[Way, Way] = ("map", "vmap")
+    if _may_differ_in_steps(trials):
+        return ways[0]
     watchers = [Watcher(lambda progress: None) for _ in trials]
-    ways: tuple[Way, Way] = ("vmap", "map")
     return min(ways, key=lambda way: _Training(trials, data, watchers, way).seconds_of_steps())
 
 
@@ -102,8 +109,13 @@ def keep_compilations(folder: Path) -> None:
     """Have JAX keep on disk what it compiled for a GPU, which takes longer than some trainings."""
     if sees_gpu():
         jax.config.update(  # type: ignore[no-untyped-call] # JAX says no types here
-            "jax_compilation_cache_dir", str(folder / "compiled")
+            "jax_compilation_cache_dir", str(folder)
         )
+
+
+def _may_differ_in_steps(trials: Sequence[Trial]) -> bool:
+    # A layer of the user's own may have its seed written into the step, which all would share.
+    return bool(trials[0].sources)
 
 
 @dataclass(eq=False)
@@ -125,15 +137,15 @@ class _Training:
         for model in models:
             model.optimizer.build(model.trainable_variables)
         self.variables = tuple(
-            [_stacked(of) for of in zip(*(each(model) for model in models), strict=True)]
-            for each in (_trainable, _non_trainable, _optimizer)
+            [jnp.stack([each.value for each in of]) for of in zip(*parts, strict=True)]
+            for parts in zip(*map(_parts, models), strict=True)
         )
         self.states = [State() for _ in self.trials]
         self.before = 0.0
         self._resume()
 
-    def runs(self) -> list[Run]:
-        """Train to the end and return the runs."""
+    def runs(self) -> Iterator[Run]:
+        """Train to the end and yield the runs."""
         recipe = self.recipe
         assert recipe.steps_per_epoch is not None
         curve = jax.device_put(_stored(*fit.curve_examples(self.data)))
@@ -147,7 +159,7 @@ class _Training:
                 self._end_epoch(curve)
             self._keep()
         wall = self._wall
-        return [self._run(i, wall) for i in range(len(self.trials))]
+        yield from (self._run(i, wall) for i in range(len(self.trials)))
 
     def seconds_of_steps(self) -> float:
         """Return how long some steps take, once compiled."""
@@ -255,8 +267,9 @@ class _Training:
             watcher(fit.progress_of(state, self.recipe.epochs, logs))
 
     def _run(self, i: int, wall: float) -> Run:
-        for variable, value in zip(self._all_variables, self._values(i), strict=True):
-            variable.assign(value)
+        for variables, values in zip(_parts(self.model), self.variables, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value[i])
         state = self.states[i]
         state.wall = wall
         return fit.finished(self.trials[i], self.model, self.data, state, self.watchers[i].weights)
@@ -265,13 +278,6 @@ class _Training:
     def _wall(self) -> float:
         """Seconds so far, of each seed its share."""
         return self.before + (time.perf_counter() - self.started) / len(self.trials)
-
-    @property
-    def _all_variables(self) -> list[Any]:
-        return [*_trainable(self.model), *_non_trainable(self.model), *_optimizer(self.model)]
-
-    def _values(self, i: int) -> list[Any]:
-        return [np.asarray(values[i]) for part in self.variables for values in part]
 
     # ------------------------------------------------------------------------- unfinished state
 
@@ -317,20 +323,9 @@ def _build(model: Any, data: Dataset) -> None:
     model.reset_metrics()
 
 
-def _trainable(model: Any) -> list[Any]:
-    return list(model.trainable_variables)
-
-
-def _non_trainable(model: Any) -> list[Any]:
-    return list(model.non_trainable_variables)
-
-
-def _optimizer(model: Any) -> list[Any]:
-    return list(model.optimizer.variables)
-
-
-def _stacked(variables: Sequence[Any]) -> Any:
-    return jnp.stack([variable.value for variable in variables])
+def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return a model's variables as Keras's step takes and gives them, but those of metrics."""
+    return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
 
 
 def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
