@@ -41,12 +41,13 @@ def main() -> None:
 def _measure(duets: int, seconds: float) -> None:
     from ablation_tests.network import cnn
     from pytest_ablation import Dataset, Experiment, Recipe
+    from pytest_ablation.arm import Arm
     from pytest_ablation.data import maps, sample
     from pytest_ablation.execution import local
     from pytest_ablation.execution.worker import Timing
     from pytest_ablation.profile import PROFILES
     from pytest_ablation.store import Store
-    from pytest_ablation.study import Arm, Study
+    from pytest_ablation.study import Study
     from pytest_ablation.verdict import Bound, Settled
 
     images = np.random.default_rng(0).integers(0, 256, (1_000, 32, 32, 3), dtype=np.uint8)

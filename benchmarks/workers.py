@@ -55,9 +55,10 @@ def main() -> None:
 def _trainings(folder: Path, steps: int) -> list[Training]:
     from ablation_tests.network import cnn
     from pytest_ablation import Dataset, Experiment, Recipe
+    from pytest_ablation.arm import Arm
     from pytest_ablation.data import maps, sample
     from pytest_ablation.profile import PROFILES
-    from pytest_ablation.study import Arm, Study
+    from pytest_ablation.study import Study
 
     images = np.random.default_rng(0).integers(0, 256, (2_000, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(2_000, dtype=np.uint8) % 10

@@ -17,11 +17,11 @@ import pytest
 
 from pytest_ablation import quantity as measures
 from pytest_ablation import reference as references
+from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted, Compared
 from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.reference import Saved
-from pytest_ablation.study import Arm
 from pytest_ablation.verdict import (
     Bound,
     Outcome,

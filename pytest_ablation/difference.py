@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import arrays, settings
+from pytest_ablation.arm import Arm
 from pytest_ablation.experiment import Experiment, Lesion
-from pytest_ablation.study import Arm
 
 if TYPE_CHECKING:
     from pytest_ablation.network.difference import LayerChange

@@ -5,8 +5,11 @@ Plain data, so that a worker process of pytest-xdist can send it with its test's
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import beside, per_class, settings
@@ -19,8 +22,8 @@ from pytest_ablation.reference import Saved
 from pytest_ablation.run import Run
 
 if TYPE_CHECKING:
+    from pytest_ablation.arm import Arm
     from pytest_ablation.difference import Difference
-    from pytest_ablation.study import Arm
     from pytest_ablation.trained import Trained
 
 
@@ -115,7 +118,6 @@ def entry_of(
     outcome: str,
     subject: Trained,
     *,
-    facts: Mapping[str, Any],
     told: str = "",
     sample: str = "",
     keeps: bool = False,
@@ -126,7 +128,6 @@ def entry_of(
         test: The test's node id.
         outcome: How it ended.
         subject: The baseline or variant.
-        facts: Of the session.
         told: What the test's docstring says.
         sample: Images, for one entry of a process.
         keeps: Whether the arms are wanted as a reference has them.
@@ -151,7 +152,7 @@ def entry_of(
         baseline=reference.known,
         variant=arm.known if subject.reference else (),
         compared=tuple(subject.asserted.made),
-        facts=facts,
+        facts=_facts(arm),
         sample=sample,
         classes=data.classes if data else (),
         metric=main.main_metric,
@@ -163,6 +164,32 @@ def entry_of(
         recipe=_recipe(arm),
         baseline_recipe=_recipe(reference),
     )
+
+
+def _facts(arm: Arm) -> dict[str, Any]:
+    """Return what numbers of this arm are to be read with."""
+    study, data = arm.study, arm.experiment.dataset
+    versions = {name: number for name, number in arm.trial(0).versions.items() if name != "backend"}
+    return {
+        "data": arm.experiment.data_name,
+        "source": data.source if data else "",
+        "stand_in": data.stand_in if data else "",
+        "profile": study.profile.name,
+        "decides_nothing": study.profile.decides_nothing,
+        "seeds": study.seeds,
+        "alpha": study.alpha,
+        "tested": arm.tested,
+        "device": "GPU" if arm.on_gpu else "CPU",
+        "backend": arm.backend,
+        "environment": {
+            "pytest-ablation": version("pytest-ablation"),
+            **dict(sorted(versions.items())),
+            "Python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        },
+        "trained": study.trained,
+        "timed": study.timed,
+    }
 
 
 def _recipe(arm: Arm) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from pytest_ablation.arm import Arm
 from pytest_ablation.execution.worker import Probing, Result, Task
 from pytest_ablation.experiment import Trial
-from pytest_ablation.study import Arm, Executor, Study
+from pytest_ablation.study import Executor, Study
 
 EVALUATED_A_STEP = 3  # an example's forward pass costs a third of its training step
 

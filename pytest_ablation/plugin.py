@@ -9,13 +9,11 @@ from __future__ import annotations
 import gc
 import inspect
 import os
-import platform
 import re
 import sys
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,13 +26,14 @@ from pytest_ablation.report import junit
 from pytest_ablation.reporting import Reporting
 
 if TYPE_CHECKING:
+    from pytest_ablation.arm import Arm
     from pytest_ablation.claim import Asserted
     from pytest_ablation.dataset import Dataset
     from pytest_ablation.evidence import Entry
     from pytest_ablation.experiment import Experiment
     from pytest_ablation.reference import Reference
     from pytest_ablation.store import Store
-    from pytest_ablation.study import Arm, Executor, Study
+    from pytest_ablation.study import Executor, Study
     from pytest_ablation.trained import Trained
 
 PACKAGE = Path(__file__).parent
@@ -452,10 +451,8 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
 
 def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> Entry:
     from pytest_ablation.evidence import entry_of
-    from pytest_ablation.training.device import sees_gpu
 
-    study, experiment = _study(item.session), subject.arm.experiment
-    data = experiment.dataset
+    data = subject.arm.experiment.dataset
     outcome: str = report.outcome
     if report.failed and report.when != "call":
         outcome = "error"
@@ -468,21 +465,6 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
         item.nodeid,
         outcome,
         subject,
-        facts={
-            "data": experiment.data_name,
-            "source": data.source if data else "",
-            "stand_in": data.stand_in if data else "",
-            "profile": study.profile.name,
-            "decides_nothing": study.profile.decides_nothing,
-            "seeds": study.seeds,
-            "alpha": study.alpha,
-            "tested": subject.arm.tested,
-            "device": "GPU" if sees_gpu(experiment.trainer) else "CPU",
-            "backend": subject.arm.backend,
-            "environment": _environment(subject.arm),
-            "trained": study.trained,
-            "timed": study.timed,
-        },
         told=(inspect.getdoc(item.obj) or "") if hasattr(item, "obj") else "",
         sample=_sheet(data) if wants_sheet and data else "",
         keeps=bool(options.save(item.config) or options.against(item.config)),
@@ -493,17 +475,6 @@ def _sheet(data: Dataset) -> str:
     from pytest_ablation.report.images import sheet
 
     return sheet(data)
-
-
-def _environment(arm: Arm) -> dict[str, str]:
-    """Return the versions and the machine that numbers are to be read with."""
-    versions = {name: number for name, number in arm.trial(0).versions.items() if name != "backend"}
-    return {
-        "pytest-ablation": version("pytest-ablation"),
-        **dict(sorted(versions.items())),
-        "Python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-    }
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, Any] | None:

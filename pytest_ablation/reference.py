@@ -16,8 +16,8 @@ from pytest_ablation.document import number
 from pytest_ablation.errors import AblationError, did_you_mean
 
 if TYPE_CHECKING:
+    from pytest_ablation.arm import Arm
     from pytest_ablation.run import Run
-    from pytest_ablation.study import Arm
     from pytest_ablation.verdict import Bound, Verdict
 
 KIND, SCHEMA = "pytest-ablation reference", 1

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from pytest_ablation import difference as differences
 from pytest_ablation import quantity as measures
+from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted
 from pytest_ablation.comparison import Quantity, looked_at
 from pytest_ablation.difference import Difference
 from pytest_ablation.errors import AblationError
 from pytest_ablation.quantity import Measure
 from pytest_ablation.run import Run
-from pytest_ablation.study import Arm
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -126,7 +126,7 @@ def made_of(train: str | Function) -> Made:
             if top in sys.stdlib_module_names or top in NOT_OF_A_TRAINING:
                 continue
             place = _file_of(name)
-            if place is not None and not _is_installed(place):
+            if place is not None and not is_installed(place):
                 left.append((name, Path(place)))
             elif place is not None or _file_of(top) is None:
                 versions |= _versions(top)
@@ -193,7 +193,8 @@ def _file_of(module: str) -> str | None:
     return spec.origin if spec and spec.has_location else None
 
 
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Tell whether a module's file came with a package, and is not the user's own."""
     return not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 

@@ -60,15 +60,13 @@ def looked_at(model_function: Callable[[], keras.Model], shapes: Any = None) -> 
         AblationError: As `fresh` and `shaped` do.
     """
     known = _LOOKED_AT.setdefault(model_function, {})
-    keys = [str(keras.config.dtype_policy().name)]
-    keys.append(f"{keys[0]} {shapes}")
-    if keys[0] not in known:
-        known[keys[0]] = _looked_at(model_function, None)
-    if known[keys[0]].built or shapes is None:
-        return known[keys[0]]
-    if keys[1] not in known:
-        known[keys[1]] = _looked_at(model_function, shapes)
-    return known[keys[1]]
+    policy = str(keras.config.dtype_policy().name)
+    for key, given in ((policy, None), (f"{policy} {shapes}", shapes)):
+        if key not in known:
+            known[key] = _looked_at(model_function, given)
+        if known[key].built or shapes is None:
+            break
+    return known[key]
 
 
 def forget(model_function: Callable[[], keras.Model]) -> None:
