@@ -51,6 +51,9 @@ class NothingTrained:
         if isinstance(task, Probing):
             self.executor.queue(task)
 
+    def expect(self, task: Task) -> None:
+        """Do nothing."""
+
     def result(self, task: Task) -> Result:
         """Do what is no training."""
         if not isinstance(task, Probing):

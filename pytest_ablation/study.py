@@ -64,6 +64,9 @@ class Executor(Protocol):
     def queue(self, task: Task) -> None:
         """Do a task when its turn comes."""
 
+    def expect(self, task: Task) -> None:
+        """Do a task that will probably be asked for, where nothing else is to be done."""
+
     def result(self, task: Task) -> Result:
         """Return what a task gives, which is done next."""
 
@@ -210,7 +213,11 @@ class Study:
         return self._runs[key]
 
     def queue(self, *arms: Arm, seeds: int) -> None:
-        """Have the runs of arms trained, with the seeds from 0, while others are waited for."""
+        """Have the runs of arms trained, with the seeds from 0, while others are waited for.
+
+        The seed after them will be asked for unless the verdict is in, as it seldom is.
+        """
+        begun: dict[int, Arm] = {}
         for seed in range(seeds):
             for arm in arms:
                 key = arm.trial(seed).fingerprint
@@ -224,6 +231,9 @@ class Study:
                     else:
                         self._queued.add(key)
                         self.executor.queue(self._training(arm, seed))
+                        begun[id(arm)] = arm
+        for arm in begun.values() if seeds < self.seeds[1] else ():
+            self.executor.expect(self._training(arm, seeds))
 
     def _queue_together(self, arm: Arm, seeds: range) -> None:
         """Have those of an arm's seeds trained at once that nobody has trained or queued."""

@@ -103,6 +103,21 @@ def test_what_is_queued_trains_while_other_things_are_done(study: Study) -> None
     assert any(name == "set units=4 in dense1, seed 1" for b in BOARDS for name, _ in b.running)
 
 
+def test_an_idle_worker_trains_what_is_probably_next(study: Study) -> None:
+    """The seed after those asked for is under way while they are waited for, and counts later."""
+    asking = replace(study, asked_seeds=(1, 3))
+    wide = asking.variant(EXPERIMENT, configure("dense1", units=24))
+    asking.queue(wide, seeds=1)
+    BOARDS.clear()
+    wide.run(0)
+    begun = {name for board in BOARDS for name, _ in board.running}
+    assert begun >= {"set units=24 in dense1, seed 0", "set units=24 in dense1, seed 1"}
+    assert BOARDS[-1].known == BOARDS[0].known  # what nobody has asked for is not counted
+    assert wide.run(1).seed == 1
+    keys = [wide.trial(seed).fingerprint for seed in (0, 1)]
+    assert [key for key in asking.trained if key in keys] == keys
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

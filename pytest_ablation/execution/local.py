@@ -49,6 +49,9 @@ class Here:
     def queue(self, task: Task) -> None:
         """Do nothing yet."""
 
+    def expect(self, task: Task) -> None:
+        """Do nothing: one task at a time leaves nobody idle."""
+
     def result(self, task: Task) -> Result:
         """Do the task and return what it gives."""
         with self.waiting() as show:
@@ -109,10 +112,12 @@ class Workers:
     _free: list[Place] = field(default_factory=list, init=False)
     _at_a_time: int = field(default=0, init=False)
     _queued: dict[str, Task] = field(default_factory=dict, init=False)
+    _expected: dict[str, Task] = field(default_factory=dict, init=False)
+    _asked: set[str] = field(default_factory=set, init=False)
     _running: dict[str, Task] = field(default_factory=dict, init=False)
     _done: dict[str, Result | TrainingError] = field(default_factory=dict, init=False)
     _attempts: dict[str, int] = field(default_factory=dict, init=False)
-    _ended: int = field(default=0, init=False)
+    _over: set[str] = field(default_factory=set, init=False)
     _took: list[float] = field(default_factory=list, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _closed: bool = field(default=False, init=False)
@@ -148,9 +153,17 @@ class Workers:
     def queue(self, task: Task) -> None:
         """Do a task when a worker is free, after those queued before it."""
         with self._changed:
-            if not self._is_known(task.key):
-                self._queued[task.key] = task
-                self._dispatch()
+            self._ask(task)
+            self._dispatch()
+
+    def expect(self, task: Task) -> None:
+        """Do a task that will probably be asked for, while a worker would be idle.
+
+        On a cluster, which may be paid for and grow with what is sent, nothing is done on a guess.
+        """
+        with self._changed:
+            if not self.where and not self._is_known(task.key):
+                self._expected[task.key] = task
 
     def result(self, task: Task) -> Result:
         """Return what a task gives; it is the next to be done if it is not under way.
@@ -159,8 +172,7 @@ class Workers:
             TrainingError: It could not be done.
         """
         with self._changed:
-            if not self._is_known(task.key):
-                self._queued[task.key] = task
+            self._ask(task)
             if task.key in self._queued:
                 self._queued = {task.key: self._queued.pop(task.key), **self._queued}
             self._dispatch()
@@ -182,6 +194,7 @@ class Workers:
         with self._changed:
             self._closed = True
             self._queued.clear()
+            self._expected.clear()
         with ThreadPoolExecutor(max_workers=max(1, len(self._made))) as together:
             list(together.map(Slot.close, self._made))
         told = self.closing()
@@ -193,10 +206,18 @@ class Workers:
     def _is_known(self, key: str) -> bool:
         return key in self._queued or key in self._running or key in self._done
 
+    def _ask(self, task: Task) -> None:
+        self._asked.add(task.key)
+        self._expected.pop(task.key, None)
+        if not self._is_known(task.key):
+            self._queued[task.key] = task
+
     def _wait(self, key: str, show: Show) -> None:
         shown = -math.inf
         while key not in self._done:
             self._dispatch()  # another session may have let go of a trial
+            # Not before somebody waits: until then it is not known what is needed next.
+            self._start_expected()
             if time.monotonic() - shown >= SECONDS_BETWEEN_LOOKS:  # others end in between
                 show(self._board(key))
                 shown = time.monotonic()
@@ -208,8 +229,8 @@ class Workers:
         if key in self._queued and key in told:
             names.append((key, f"{told[key][0]} (in another session)"))
         running = tuple((name, told[each][1] if each in told else None) for each, name in names)
-        left = len(self._queued) + len(self._running)
-        begun = [progress for _, progress in running if progress]
+        left = len(self._queued) + len(self._asked & self._running.keys())
+        begun = [told[each][1] for each, _ in names if each in self._asked and each in told]
         took = self._took or [whole(progress) for progress in begun]
         seconds = None
         if took:
@@ -217,9 +238,8 @@ class Workers:
             mean = sum(took) / len(took)
             seconds = mean * not_begun + sum(progress.seconds_left for progress in begun)
             seconds /= self.workers
-        return Board(
-            running=running, done=self._ended, known=self._ended + left, seconds_left=seconds
-        )
+        done = len(self._asked & self._over)
+        return Board(running=running, done=done, known=done + left, seconds_left=seconds)
 
     def _dispatch(self) -> None:
         """Start queued tasks on free workers; a trial that another session trains waits for it."""
@@ -236,13 +256,22 @@ class Workers:
             if all(map(self._is_free, task.locks)):
                 self._start(task)
 
+    def _start_expected(self) -> None:
+        """Start what will probably be asked for on workers that have nothing else to do."""
+        for key, task in list(self._expected.items()):
+            if not self._free:
+                return
+            del self._expected[key]
+            if all(map(self._is_free, task.locks)):
+                self._start(task)
+
     def _is_free(self, trial: str) -> bool:
         with self.store.lock(trial, wait=False) as held:
             return held
 
     def _start(self, task: Task) -> None:
         slot = self._free.pop(0)
-        del self._queued[task.key]
+        self._queued.pop(task.key, None)
         self._running[task.key] = task
         limit = None
         if self.timeout is not None and isinstance(task, Training | Together):
@@ -263,7 +292,7 @@ class Workers:
             if error is not None:
                 self._failed(slot, task, error)
             elif (result := future.result()) is None:
-                self._queued = {task.key: task, **self._queued}  # another session was faster
+                self._put_back(task)  # another session was faster
             else:
                 self._took.append(time.monotonic() - started)
                 self._end(task.key, result)
@@ -279,15 +308,20 @@ class Workers:
         if isinstance(error, FutureTimeoutError):  # an OSError to Python, and the user's own limit
             of_the_machine = False
         if of_the_machine and tries < ATTEMPTS:
-            self._queued = {task.key: task, **self._queued}
+            self._put_back(task)
         else:
             times = f", tried {tries} times," if tries > 1 else ""
             self._end(task.key, TrainingError(f"{task.name}: the training{times} {said}"))
 
+    def _put_back(self, task: Task) -> None:
+        """Do a task anew, if it was asked for."""
+        if task.key in self._asked:
+            self._queued = {task.key: task, **self._queued}
+
     def _end(self, key: str, result: Result | TrainingError) -> None:
         self._queued.pop(key, None)
         self._done[key] = result
-        self._ended += 1
+        self._over.add(key)
         self._changed.notify_all()
 
     # ------------------------------------------------------------------- how cores are shared out
