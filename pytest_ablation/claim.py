@@ -20,7 +20,7 @@ class Compared:
         at_least: The lower bound, where there is one.
         at_most: The upper bound.
         outcome: "holds", "violated" or "undecided".
-        value: The mean, change or ratio found.
+        value: The mean, change or ratio found; NaN where values are not to be compared.
         low: Lower end of its interval.
         high: Upper end.
         seeds: Seeds looked at, in each arm; 0 where none was needed.
@@ -86,6 +86,8 @@ class Compared:
 
     def said(self, number: float) -> str:
         """Return a number in the unit of what was compared."""
+        if math.isnan(number):
+            return "not comparable"
         return said(number, self.unit, self.form)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_ablation import hosts
 from pytest_ablation import quantity as measures
 from pytest_ablation import reference as references
 from pytest_ablation.arm import Arm
@@ -248,7 +249,10 @@ class Quantity:
     @property
     def _estimate(self) -> Verdict:
         count = looked_at(self.arm, self.asserted)
-        return self._decided(Bound(), (count, count), 1)
+        verdict = self._decided(Bound(), (count, count), 1)
+        if math.isnan(verdict.change):
+            raise Undecided(f"{self.name}: {verdict.reason}")
+        return verdict
 
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
         study = self.arm.study
@@ -280,7 +284,9 @@ class Quantity:
             study.queue(*arms, seeds=seed + 1)  # where there are workers, all train at a time
             return self._sum(sides[0], seed)
 
-        return decide(
+        if self._apart(seeds[0]):
+            seeds = seeds[0], seeds[0]  # no more of them would tell
+        verdict = decide(
             value,
             (lambda seed: self._sum(sides[1], seed)) if len(sides) > 1 else None,
             bound,
@@ -288,6 +294,33 @@ class Quantity:
             alpha=study.alpha,
             comparisons=comparisons,
             noise=self._noise(seeds[0]),
+        )
+        return self._unless_apart(verdict)
+
+    def _apart(self, seeds: int) -> str:
+        """Say where the arms were trained, of what is not compared from one host to another."""
+        sides = self._sides
+        if len(sides) < 2 or self.measure.name not in hosts.OF_A_HOST:
+            return ""
+        arms = [arm for side in reversed(sides) for arm in side]
+        return hosts.apart({a.description: [a.run(n) for n in range(seeds)] for a in arms})
+
+    def _unless_apart(self, verdict: Verdict) -> Verdict:
+        """Return a verdict on the runs of one host; of several hosts' nothing is decided."""
+        apart = self._apart(verdict.seeds)
+        if not apart:
+            return verdict
+        do = "compare time.ratio, whose steps are taken in turn on one node"
+        if self.arm.made is not None:
+            do = "train all on one node, as with --ablation-resources that only it has"
+        return Verdict(
+            outcome="undecided",
+            change=math.nan,
+            low=math.nan,
+            high=math.nan,
+            seeds=verdict.seeds,
+            reason=f"trained on different nodes ({apart}), of which {self.measure.name} tells "
+            f"nothing together: {do}",
         )
 
     def _decided_since(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
@@ -338,7 +371,7 @@ class Quantity:
         """
         subject = self.arm.experiment
         now = references.of(self.arm, subject.main_metric, subject.less_is_better)
-        if self.measure.name in references.OF_A_HOST and not now.hosts:
+        if self.measure.name in hosts.OF_A_HOST and not now.hosts:
             now = replace(now, hosts=then.hosts)  # not trained yet
         why = then.cannot_speak_for(self.measure.name, now)
         reference = self.arm.study.reference

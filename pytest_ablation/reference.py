@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_ablation import document
 from pytest_ablation.document import number
 from pytest_ablation.errors import AblationError, did_you_mean
+from pytest_ablation.hosts import OF_A_HOST, kind
 
 if TYPE_CHECKING:
     from pytest_ablation.arm import Arm
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 KIND, SCHEMA = "pytest-ablation reference", 1
 MAKER = "--ablation-save=FILE"
-OF_A_HOST = ("time", "wall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,15 +186,11 @@ def of(arm: Arm, metric: str, less_is_better: bool) -> Saved:
         data=arm.experiment.data_name,
         dataset=trial.dataset,
         versions=dict(trial.versions),
-        hosts=tuple(sorted({_kind(run) for run in runs} - {""})),
+        # Not the node: on a runner in the cloud it is another one each time.
+        hosts=tuple(sorted({kind(run.host) for run in runs} - {""})),
         values={measure.name: values for measure in asked if (values := _values(measure.of, runs))},
         exact=_exact(arm) if arm.has_network else {},
     )
-
-
-def _kind(run: Run) -> str:
-    # A host's name comes first. On a runner in the cloud it is another one each time.
-    return run.host.partition(", ")[2]
 
 
 def _values(of: Callable[[Any], float], runs: Sequence[Run]) -> tuple[float | None, ...]:

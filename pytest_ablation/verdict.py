@@ -67,7 +67,8 @@ class Verdict:
 
     Attributes:
         outcome: "holds", "violated" or "undecided".
-        change: Mean of the variant less mean of the baseline; of pairs, their median.
+        change: Mean of the variant less mean of the baseline; of pairs, their median. NaN where
+            values are not to be compared.
         low: Lower limit of the change: it errs with probability alpha at most, over all looks.
         high: Upper limit, likewise. With a claim that holds, both limits are within its bound.
         seeds: Seeds looked at, in each arm.

@@ -32,6 +32,7 @@ from pytest_ablation.execution.worker import (
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Progress
 from pytest_ablation.store import Store
+from pytest_ablation.training.device import NODE
 
 SECONDS_BETWEEN_NEWS = 1.0
 KEPT_BY_NODE = ("compiled", "seeds")  # what one training finds out for those after it
@@ -109,7 +110,7 @@ class Board:
 
 def do(sent: Sent) -> Returned:
     """Do a task; what it raises has the node's name as its last note."""
-    node = name()
+    node = os.environ[NODE] = name()
     try:
         return _done(sent, node)
     except Exception as error:

@@ -118,18 +118,25 @@ def of(rows: Sequence[Row]) -> Tradeoff | None:
 
 
 def _time(rows: Sequence[Row]) -> _Cost:
-    baseline = next((_step(row) for row in rows if row.arm == "baseline"), math.nan)
+    baseline = next((_steps(row) for row in rows if row.arm == "baseline"), {})
 
     def of(row: Row) -> float:
-        return _step(row) / baseline if math.isnan(row.time_ratio) else row.time_ratio
+        if not math.isnan(row.time_ratio):
+            return row.time_ratio
+        steps = _steps(row)
+        shared = sorted(steps.keys() & baseline.keys())  # times of two hosts have no ratio
+        return steps[shared[0]] / baseline[shared[0]] if shared else math.nan
 
     return _Cost("time a step, over the baseline's", of, words.ratio)
 
 
-def _step(row: Row) -> float:
-    """Return what a step took with the seed that was disturbed least."""
-    steps = [each.seconds_per_step for each in row.runs if each.seconds_per_step > 0]
-    return min(steps) if steps and row.lesion is None else math.nan
+def _steps(row: Row) -> dict[str, float]:
+    """Return what a step took on each host, with the seed that was disturbed least there."""
+    steps: dict[str, float] = {}
+    for run in row.runs if row.lesion is None else ():
+        if run.seconds_per_step > 0:
+            steps[run.host] = min(run.seconds_per_step, steps.get(run.host, math.inf))
+    return steps
 
 
 def _is_rough(row: Row, cost: _Cost) -> bool:

@@ -85,6 +85,8 @@ def reasoning(claim: Compared) -> str:
     more = claim.advice or claim.reason
     more = f"; {more}" if more else ""
     found = claim.said(claim.value)
+    if math.isnan(claim.value):
+        return f"{found[:1].upper()}{found[1:]}{more}."
     if claim.interval:
         over = f" over {_counted(claim.seeds, 'seed')} an arm" if claim.seeds else ""
         found = f"The {100 * claim.confidence:g} % interval{over}, {claim.interval},"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pytest_ablation.experiment import KERAS_TRAINER
 
+NODE = "PYTEST_ABLATION_NODE"  # names this machine among those of a cluster
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
 
 
@@ -42,13 +43,17 @@ def sees_gpu(trainer: str = KERAS_TRAINER) -> bool:
 
 @cache
 def host(trainer: str = KERAS_TRAINER) -> str:
-    """Name the machine that times are of: node, processor, cores, and what is trained on."""
+    """Name the machine that times are of: node, processor, cores, and what is trained on.
+
+    On a cluster a node has its address beside its name, by which alone some differ.
+    """
     processor = platform.processor() or platform.machine()
     with suppress(OSError):
         found = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
         processor = found[1].strip() if found else processor
     device = "GPU" if sees_gpu(trainer) else "CPU"
-    return f"{platform.node()}, {processor}, {os.cpu_count()} cores, {device}"
+    node = os.environ.get(NODE, platform.node())
+    return f"{node}, {processor}, {os.cpu_count()} cores, {device}"
 
 
 def keep_freed_memory() -> None:
