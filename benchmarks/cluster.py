@@ -75,7 +75,8 @@ def main() -> None:
         print(f"{own:.2f} ms of the processor a trial in this process; {took:.2f} ms on the wall")
         least = own * asked.slots / 1e3
         print(f"so {asked.slots} slots stay busy with trainings over {least:.1f} s")
-        print(executor.close())
+        print(executor.usage)
+        executor.close()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Entry:
         variant: The variant's runs so far; empty where a test is of the baseline.
         compared: The comparisons made.
         facts: Of the session: data, source, stand_in, profile, seeds, alpha, tested (examples),
-            backend, environment, trained, timed (seconds by duet), reused.
+            backend, environment, trained, timed (seconds by duet), reused, cluster (its usage).
         sample: A PNG with a row of images a class, in base64; empty but in one entry a process.
         classes: The names of the classes.
         metric: The experiment's main metric.
@@ -169,6 +169,7 @@ def entry_of(
 def _facts(arm: Arm) -> dict[str, Any]:
     """Return what numbers of this arm are to be read with."""
     study, data = arm.study, arm.experiment.dataset
+    usage = study.executor.usage
     versions = {name: number for name, number in arm.trial(0).versions.items() if name != "backend"}
     return {
         "data": arm.experiment.data_name,
@@ -189,6 +190,7 @@ def _facts(arm: Arm) -> dict[str, Any]:
         },
         "trained": study.trained,
         "timed": study.timed,
+        "cluster": asdict(usage) if usage else None,
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_ablation.arm import Arm
+from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.worker import Probing, Result, Task
 from pytest_ablation.experiment import Trial
 from pytest_ablation.study import Executor, Study
@@ -46,6 +47,11 @@ class NothingTrained:
         """The executor's."""
         return self.executor.uses_gpus
 
+    @property
+    def usage(self) -> Usage | None:
+        """The executor's."""
+        return self.executor.usage
+
     def queue(self, task: Task) -> None:
         """Have done what is no training."""
         if isinstance(task, Probing):
@@ -60,9 +66,9 @@ class NothingTrained:
             pytest.skip("--ablation-plan trains nothing")
         return self.executor.result(task)
 
-    def close(self) -> str:
+    def close(self) -> None:
         """End the executor's work."""
-        return self.executor.close()
+        self.executor.close()
 
 
 @dataclass(frozen=True, kw_only=True)

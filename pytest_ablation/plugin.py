@@ -181,10 +181,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     study = session.config.stash.get(STUDY, None)
     if study is None:
         return
-    told = study.executor.close()
-    reporting = session.config.pluginmanager.getplugin("ablation-reporting")
-    if told and isinstance(reporting, Reporting):
-        reporting.written.append(told)
+    study.executor.close()
     if study.used:
         study.store.note_used(study.name, study.used)
 

@@ -19,6 +19,7 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
+from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.worker import (
     Lesioning,
     Probing,
@@ -61,6 +62,10 @@ class Executor(Protocol):
     def uses_gpus(self) -> bool:
         """Whether it is known to train on GPUs, also where this process sees none."""
 
+    @property
+    def usage(self) -> Usage | None:
+        """How a cluster was used; None where nothing was done on one."""
+
     def queue(self, task: Task) -> None:
         """Do a task when its turn comes."""
 
@@ -70,8 +75,8 @@ class Executor(Protocol):
     def result(self, task: Task) -> Result:
         """Return what a task gives, which is done next."""
 
-    def close(self) -> str:
-        """End what is under way; returns what there is to tell of who did the tasks."""
+    def close(self) -> None:
+        """End what is under way."""
 
 
 @dataclass(eq=False)

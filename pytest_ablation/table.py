@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
@@ -163,6 +164,7 @@ class Findings:
         return {
             **entries[-1].facts,
             "timed": sum(timed.values()),
+            "cluster": _cluster([entry.facts["cluster"] for entry in entries]),
             "trained": len(fresh & set(runs)),
             "reused": len(set(runs) - fresh),
         }
@@ -240,6 +242,19 @@ class Findings:
             for name, arm in sorted(arms, key=lambda key: order.index(key[0]))
             for entries in [arms[name, arm]]
         ]
+
+
+def _cluster(told: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """Return how a cluster was used, from what each process told of itself last."""
+    last = {each["session"]: each for each in told if each}.values()
+    if not last:
+        return None
+    tasks = sum((Counter(each["tasks"]) for each in last), Counter[str]())
+    return {
+        "tasks": dict(sorted(tasks.items())),
+        "places": max(each["places"] for each in last),
+        "busy": sum(each["busy"] for each in last),
+    }
 
 
 def mean(runs: tuple[Run, ...], of: Callable[[Run], float]) -> float:

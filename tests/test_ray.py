@@ -94,7 +94,11 @@ def study(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         refresh=False,
         executor=executor,
     )
-    assert "tasks done on a Ray cluster: " in executor.close()
+    usage = executor.usage
+    executor.close()
+    assert usage is not None
+    assert usage.places == 2
+    assert 0 < usage.busy <= 1
 
 
 def test_a_node_trains_as_this_process_does(study: Study) -> None:
@@ -152,7 +156,8 @@ def test_what_takes_too_long_is_ended(cluster: None, tmp_path: Path) -> None:
     )
     with pytest.raises(TrainingError, match=r"took longer than --ablation-timeout on .*was ended"):
         study.baseline(Experiment({"depth": 1}, train=sleeps)).run(0)
-    assert executor.close() == ""
+    assert executor.usage is None
+    executor.close()
 
 
 def test_a_trial_of_another_session_is_waited_for(study: Study) -> None:
@@ -258,9 +263,12 @@ def test_a_suite_is_trained_on_the_cluster(
     suite.makeconftest(CONFTEST)
     monkeypatch.setenv("PYTEST_ADDOPTS", "")
     options = ("--ablation-profile=full", "--ablation-seeds=2")
-    result = suite.runpytest(*options, "--ablation-executor=ray")
+    result = suite.runpytest(*options, "--ablation-executor=ray", "--ablation-export=findings.html")
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["tasks done on a Ray cluster: * 6; its places were *% busy"])
+    result.stdout.fnmatch_lines(["Tasks done on a Ray cluster: * 6; 2 places, * % busy."])
+    page = (suite.path / "findings.html").read_text()
+    assert page.count("<th>Node</th>") == 2  # a test each
+    assert "Tasks done on a Ray cluster: " in page
     again = suite.runpytest(*options, "--ablation-workers=0")  # here, from the same store
     again.assert_outcomes(passed=2)
     assert len(list((suite.path / ".ablation" / "runs").glob("*.json"))) == 6

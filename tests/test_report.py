@@ -32,6 +32,7 @@ FACTS: dict[str, Any] = {
     "decides_nothing": False,
     "trained": ["0.587-0", "0.551-0"],
     "timed": {"a duet": 4.0},
+    "cluster": None,
 }
 STAND_IN = "CIFAR-10 is not on this machine, and the network is down."
 ATTACK = "<script>alert(1)</script>"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from pytest_ablation.report import spent
+from pytest_ablation.report import html, spent, terminal, words
+from pytest_ablation.report.export import plain
 from pytest_ablation.table import Findings
 from tests.test_report import FACTS, entry, runs, study
 
@@ -12,13 +14,13 @@ from tests.test_report import FACTS, entry, runs, study
 def test_each_arm_says_what_was_trained_and_what_was_there() -> None:
     """Seconds of this session and of earlier ones are apart, each training counted once."""
     told = spent.of(study())
-    arms = {each.arm: each for each in told}
+    arms = {each.name: each for each in told}
 
     # Of each arm's two runs this session trained the first of the baseline and of remove Dropout.
     assert (arms["baseline"].trained, arms["baseline"].reused) == (1, 1)
     assert arms["baseline"].seconds == arms["baseline"].saved == 83.0
     assert (arms["remove dense2"].trained, arms["remove dense2"].reused) == (0, 2)
-    assert told[-1].arm == ""
+    assert told[-1].name == ""
     assert (told[-1].trained, told[-1].reused) == (2, 8)
     assert math.isclose(told[-1].total, sum(each.total for each in told[:-1]))
     totals = [each.total for each in told[:-1]]
@@ -43,3 +45,44 @@ def test_nothing_trained_is_nothing_spent() -> None:
     """A session that trained nothing has no table of it."""
     assert spent.of(study(baseline=(), variant=())) == ()
     assert spent.of(Findings()) == ()
+
+
+def test_which_node_trained_what_is_told_where_there_are_several() -> None:
+    """On one machine nobody is told its name; of a cluster each node has its share."""
+    assert spent.by_node(study()) == ()
+    findings = study()
+    for number, (name, found) in enumerate(list(findings.entries.items())):
+        host = f"node{number % 2} (10.0.0.{number % 2}), a processor, 2 cores, CPU"
+        variant = tuple(replace(run, host=host) for run in found.variant)
+        findings.entries[name] = replace(found, variant=variant)
+
+    told = spent.by_node(findings)
+
+    nodes = {each.name for each in told[:-1]}
+    assert nodes >= {"node0 (10.0.0.0)", "node1 (10.0.0.1)"}
+    assert told[-1].total == spent.of(findings)[-1].total
+    page = html.alone(findings)
+    assert "<th>Node</th>" in page
+    assert "node1 (10.0.0.1)" in page
+
+
+def test_a_cluster_is_told_of_once_for_all_processes() -> None:
+    """Under pytest-xdist each process sends trainings; what is said is of all of them."""
+    findings = study()
+    for number, (name, found) in enumerate(list(findings.entries.items())):
+        used = {
+            "session": str(number % 2),
+            "tasks": {"a": number, "b": 1},
+            "places": 8,
+            "busy": 0.25,
+        }
+        findings.entries[name] = replace(found, facts={**FACTS, "cluster": used})
+    last = len(findings.entries) - 1
+
+    said = words.cluster(findings.facts)
+
+    counts = f"a {2 * last - 1}, b 2"
+    assert said == f"Tasks done on a Ray cluster: {counts}; 8 places, 50 % busy."
+    assert said in html.page(findings)
+    assert said in " ".join(terminal.table(findings, width=200, color=False).split())
+    assert plain.as_plain(findings)["session"]["cluster"]["busy"] == 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -24,6 +24,23 @@ class Board:
     done: int
     known: int
     seconds_left: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """How this session has used a cluster so far.
+
+    Attributes:
+        session: Tells its processes apart, where pytest-xdist has several.
+        tasks: Tasks done, by node.
+        places: How many run at a time.
+        busy: Share of the places' time that tasks took, from the first one sent to the last done.
+    """
+
+    session: str
+    tasks: Mapping[str, int]
+    places: int
+    busy: float
 
 
 Show = Callable[[Board], None]

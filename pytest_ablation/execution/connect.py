@@ -71,7 +71,7 @@ def executor(
         timeout=timeout,
         where=f"a Ray cluster{_at(address)}",
         uses_gpus=given.amounts.get("GPU", 0) > 0,
-        closing=cluster.close,
+        cluster=cluster,
     )
     cluster.serve(executor, workers)
     return executor

@@ -10,16 +10,17 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
-from pytest_ablation.execution.board import Board, Show, Waiting, whole
+from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Place, Slot, failed, with_last_lines
 from pytest_ablation.execution.worker import Probing, Result, Task, Together, Training
@@ -45,6 +46,7 @@ class Here:
     scratch: None = field(default=None, init=False)
     where: str = field(default="", init=False)
     uses_gpus: bool = field(default=False, init=False)
+    usage: None = field(default=None, init=False)
 
     def queue(self, task: Task) -> None:
         """Do nothing yet."""
@@ -74,9 +76,19 @@ class Here:
         assert result is not None
         return result
 
-    def close(self) -> str:
-        """Do nothing: there is nothing to end, nor to tell of."""
-        return ""
+    def close(self) -> None:
+        """Do nothing: there is nothing to end."""
+
+
+class Elsewhere(Protocol):
+    """A cluster, as who gives it tasks sees it."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """How it was used; None where nothing was done."""
+
+    def close(self) -> None:
+        """End what is under way there."""
 
 
 @dataclass(eq=False)
@@ -93,7 +105,7 @@ class Workers:
             faster: it is tried before the first training, if there is much to train.
         where: What does the tasks; empty for this machine.
         uses_gpus: Whether it is known to train on GPUs, also where this process sees none.
-        closing: Called at the end; returns what there is to tell of the places.
+        cluster: Gives the places, where it is one that does the tasks.
         scratch: A folder for what its processes share; gone when they end.
     """
 
@@ -105,7 +117,7 @@ class Workers:
     may_be_fewer: bool = False
     where: str = ""
     uses_gpus: bool = False
-    closing: Callable[[], str] = str
+    cluster: Elsewhere | None = None
     scratch: Path = field(init=False)
     _made: list[Slot] = field(default_factory=list, init=False)
     _slots: list[Place] = field(default_factory=list, init=False)
@@ -189,17 +201,22 @@ class Workers:
             warnings.warn(AblationWarning(text), stacklevel=3)
         return done
 
-    def close(self) -> str:
-        """End the workers, also amid their tasks; returns what there is to tell of them."""
+    @property
+    def usage(self) -> Usage | None:
+        """How a cluster was used; None where nothing was done on one."""
+        return self.cluster.usage if self.cluster else None
+
+    def close(self) -> None:
+        """End the workers, also amid their tasks."""
         with self._changed:
             self._closed = True
             self._queued.clear()
             self._expected.clear()
         with ThreadPoolExecutor(max_workers=max(1, len(self._made))) as together:
             list(together.map(Slot.close, self._made))
-        told = self.closing()
+        if self.cluster is not None:
+            self.cluster.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
-        return told
 
     # ------------------------------------------------------------------------ what is done next
 

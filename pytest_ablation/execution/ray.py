@@ -8,6 +8,7 @@ processes: to it the cluster is so many places.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import threading
@@ -30,6 +31,7 @@ from pytest_ablation import arrays
 from pytest_ablation.data import sample
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution import by_value, node
+from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import thread_variables
 from pytest_ablation.execution.resources import Resources
@@ -100,11 +102,11 @@ class Cluster:
     _keepers: ThreadPoolExecutor = field(
         default_factory=partial(ThreadPoolExecutor, max_workers=KEEPERS), init=False
     )
-    _has_sent: bool = field(default=False, init=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _seconds: float = field(default=0.0, init=False)
     _tasks: Counter[str] = field(default_factory=Counter, init=False)
-    _started: float = field(default_factory=time.monotonic, init=False)
+    _first_sent: float = field(default=math.inf, init=False)
+    _last_done: float = field(default=0.0, init=False)
     _thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,7 +151,7 @@ class Cluster:
                 runtime_env={"env_vars": self._variables(task)},
             )
             one.reference = do.remote(self._sent(task))
-            self._has_sent = True
+            self._first_sent = min(self._first_sent, time.monotonic())
         except Exception as error:
             self._end(task.key, error)
             return future
@@ -225,7 +227,7 @@ class Cluster:
         self._arrived.put((key, future))  # Ray's own thread is not to be kept waiting
 
     def _watch(self) -> None:
-        looked = counted = self._started
+        looked = counted = time.monotonic()
         while True:
             with suppress(queue.Empty):
                 arrived = self._arrived.get(timeout=SECONDS_BETWEEN_LOOKS)
@@ -259,6 +261,7 @@ class Cluster:
             with self._counting:
                 self._tasks[returned.node] += 1
                 self._seconds += returned.seconds
+                self._last_done = time.monotonic()
             self._end(key, returned.result)
             return
         one.told_by = error
@@ -321,18 +324,22 @@ class Cluster:
     def _token(self) -> Path:
         return self.store.folder / "cluster" / self.session
 
-    def summary(self) -> str:
-        """Say which node did how much; empty where nothing was done."""
-        if not self._tasks:
-            return ""
-        took = time.monotonic() - self._started
-        busy = self._seconds / (took * max(1, self._places))
-        told = ", ".join(f"{name} {count}" for name, count in sorted(self._tasks.items()))
-        return f"tasks done on a Ray cluster: {told}; its places were {100 * busy:.0f} % busy"
+    @property
+    def usage(self) -> Usage | None:
+        """How it was used so far; None where nothing was done."""
+        with self._counting:
+            if not self._tasks:
+                return None
+            possible = (self._last_done - self._first_sent) * max(1, self._places)
+            return Usage(
+                session=self.session,
+                tasks=dict(sorted(self._tasks.items())),
+                places=self._places,
+                busy=self._seconds / possible,
+            )
 
-    def close(self) -> str:
-        """End what is under way, and the cluster if it is ours; returns the summary."""
-        said = self.summary()
+    def close(self) -> None:
+        """End what is under way, and the cluster if it is ours."""
         self._arrived.put(None)
         self._thread.join(SECONDS_TO_TIDY)
         self._keepers.shutdown()
@@ -348,7 +355,6 @@ class Cluster:
             self._tidy()
         if self.is_ours:
             ray.shutdown()
-        return said
 
     def _tidy(self) -> None:
         """Remove what is left on the nodes."""
@@ -360,7 +366,7 @@ class Cluster:
                 scheduling_strategy=NodeAffinitySchedulingStrategy(each["NodeID"], soft=False),
             ).remote(self.session)
             for each in ray.nodes()
-            if each["Alive"] and self._has_sent
+            if each["Alive"] and self._first_sent < math.inf
         ]
         if left:
             ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_TIDY)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_ablation import hosts
 from pytest_ablation.quantity import ACCURACY
 from pytest_ablation.report import curves, forest, later, spent, tradeoff, words
 from pytest_ablation.report.curves import Curves
@@ -106,6 +107,8 @@ def page(findings: Findings, *, in_theirs: bool = True) -> str:
         headline=words.headline(rows),
         leads=words.leads(_without(swept, rows))[:MOST_LEADS],
         spent=spent.of(findings),
+        nodes=spent.by_node(findings),
+        said_cluster=words.cluster(findings.facts),
         studies=studies,
         later=later.packed({each.test: _unfolded(each) for each in entries[later.MOST_AT_ONCE :]}),
         unpacks=own("later.js"),
@@ -150,6 +153,7 @@ def unfolded(entry: Entry, row: Row) -> str:
         runs=[("variant", run) for run in entry.variant]
         + [("baseline", r) for r in entry.baseline],
         fresh=frozenset(entry.facts["trained"]),
+        nodes=_nodes(entry),
         curves=_curves(entry.variant, entry.baseline, row),
         metric=row.measure.name,
         classes=classes,
@@ -162,6 +166,12 @@ def unfolded(entry: Entry, row: Row) -> str:
 
 def _unfolded(entry: Entry) -> str:
     return unfolded(entry, row_of(entry))
+
+
+def _nodes(entry: Entry) -> dict[str, str]:
+    """Return each host's node; nothing where all is of one machine."""
+    nodes = {run.host: hosts.node(run.host) for run in (*entry.variant, *entry.baseline)}
+    return nodes if len(nodes) > 1 or entry.facts["cluster"] else {}
 
 
 def _study(

@@ -1,15 +1,17 @@
-"""Where the time went: what each arm's trainings took, and which of them were taken from before."""
+"""Where the time went: what trainings took, by arm and by node; which were taken from before."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_ablation import hosts
+
 if TYPE_CHECKING:
     from pytest_ablation.run import Run
-    from pytest_ablation.table import Findings
+    from pytest_ablation.table import Findings, Row
 
 MOST = 24
 
@@ -19,14 +21,14 @@ class Spent:
     """What trainings took.
 
     Attributes:
-        arm: Whose; empty of several together.
+        name: Of the arm or the node; empty of several together.
         trained: How many were done in this session.
         seconds: How long those took.
         reused: How many were taken from before.
         saved: How long those took then, in seconds.
     """
 
-    arm: str
+    name: str
     trained: int
     seconds: float
     reused: int
@@ -40,31 +42,43 @@ class Spent:
 
 def of(findings: Findings) -> tuple[Spent, ...]:
     """Return what each arm took, the longest first, the least together; what all took is last."""
-    fresh = {name for entry in findings.entries.values() for name in entry.facts["trained"]}
+    return _grouped(findings, lambda row, run: (row.experiment, row.arm))
+
+
+def by_node(findings: Findings) -> tuple[Spent, ...]:
+    """Return the same of each node; nothing where all was trained on one machine."""
+    nodes = _grouped(findings, lambda row, run: (hosts.node(run.host) or hosts.UNKNOWN,))
+    return nodes if len(nodes) > 2 or findings.facts["cluster"] else ()
+
+
+def _grouped(findings: Findings, of: Callable[[Row, Run], tuple[str, ...]]) -> tuple[Spent, ...]:
+    fresh = {each for entry in findings.entries.values() for each in entry.facts["trained"]}
     known: set[str] = set()
-    arms = []
+    groups: dict[tuple[str, ...], list[Run]] = {}
     for row in findings.rows():
-        if row.lesion is not None or not row.runs:
-            continue  # a lesion is evaluated, not trained
-        own = [run for run in row.runs if run.fingerprint not in known]
-        known |= {run.fingerprint for run in own}
-        arms.append(_spent(row.arm, own, fresh))
-    arms.sort(key=lambda each: -each.total)
-    if len(arms) > MOST:
-        rest = _together("", arms[MOST - 1 :])
-        return (*arms[: MOST - 1], rest, _together("", arms))
-    return (*arms, _together("", arms)) if arms else ()
+        if row.lesion is not None:
+            continue  # it is evaluated, not trained
+        for run in row.runs:
+            if run.fingerprint not in known:
+                known.add(run.fingerprint)
+                groups.setdefault(of(row, run), []).append(run)
+    spent = [_spent(group[-1], runs, fresh) for group, runs in groups.items()]
+    spent.sort(key=lambda each: -each.total)
+    if len(spent) > MOST:
+        rest = _together("", spent[MOST - 1 :])
+        return (*spent[: MOST - 1], rest, _together("", spent))
+    return (*spent, _together("", spent)) if spent else ()
 
 
-def _spent(arm: str, runs: Sequence[Run], fresh: set[str]) -> Spent:
+def _spent(name: str, runs: Sequence[Run], fresh: set[str]) -> Spent:
     done = [run.wall for run in runs if run.fingerprint in fresh]
     kept = [run.wall for run in runs if run.fingerprint not in fresh]
-    return Spent(arm, len(done), _sum(done), len(kept), _sum(kept))
+    return Spent(name, len(done), _sum(done), len(kept), _sum(kept))
 
 
-def _together(arm: str, each: Sequence[Spent]) -> Spent:
+def _together(name: str, each: Sequence[Spent]) -> Spent:
     return Spent(
-        arm,
+        name,
         sum(one.trained for one in each),
         sum(one.seconds for one in each),
         sum(one.reused for one in each),

@@ -87,6 +87,9 @@ def table(findings: Findings, *, width: int, color: bool) -> str:
             console.print(Text(f"undecided: {entry.test}", style="yellow"))
             why = Text(f"{each.claim}: {each.evidence}; {each.advice}")
             console.print(Padding(why, (0, 0, 0, INDENT)))
+    if cluster := words.cluster(facts):
+        console.print()
+        console.print(Text(cluster))
     console.print()
     console.print(Text(words.headline(rows), style="bold"))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

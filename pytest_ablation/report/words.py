@@ -122,6 +122,16 @@ def facts(of: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def cluster(of: Mapping[str, Any]) -> str:
+    """Return which node of a cluster did how much, in a sentence; empty where there is none."""
+    used = of["cluster"]
+    if not used:
+        return ""
+    told = ", ".join(f"{name} {count}" for name, count in used["tasks"].items())
+    places = f"{_counted(used['places'], 'place')}, {100 * used['busy']:.0f} % busy"
+    return f"Tasks done on a Ray cluster: {told}; {places}."
+
+
 def verdict(row: Row) -> str:
     """Return "holds", "violated", "undecided", or how else the tests about an arm ended."""
     outcomes = {each.outcome for entry in row.tests for each in entry.compared}
