@@ -20,8 +20,8 @@ import psutil
 
 from pytest_ablation import Experiment, Trial
 from pytest_ablation.execution import connect
-from pytest_ablation.execution.resources import Resources
 from pytest_ablation.profile import PROFILES
+from pytest_ablation.resources import Resources
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 

@@ -139,7 +139,7 @@ class Arm:
                 recipe = replace(recipe, steps_per_epoch=None)
         return Trial(
             model=canonical_json(experiment.config),
-            recipe=canonical_json(recipe and plain(vars(recipe), "Experiment: recipe")),
+            recipe=canonical_json(recipe and plain(recipe.of_a_trial, "Experiment: recipe")),
             dataset=experiment.data_fingerprint,
             profile=profile.name,
             seed=0,
@@ -184,7 +184,13 @@ class Arm:
         """Whether there is a GPU to train on, here or on a cluster."""
         from pytest_ablation.training.device import sees_gpu
 
-        return self.study.executor.uses_gpus or sees_gpu(self.experiment.trainer)
+        gives_one = self.study.executor.uses_gpus(self.resources)
+        return gives_one or sees_gpu(self.experiment.trainer)
+
+    @property
+    def resources(self) -> str:
+        """What its recipe says that a training is given on a cluster; empty where it does not."""
+        return self.experiment.recipe.resources if self.experiment.recipe else ""
 
     @property
     def backend(self) -> str:

@@ -11,8 +11,8 @@ import pytest
 
 from pytest_ablation import trackers
 from pytest_ablation.errors import AblationError
-from pytest_ablation.execution.resources import Resources, parsed
 from pytest_ablation.report import export
+from pytest_ablation.resources import Resources, parsed
 
 SOURCES = ("auto", "cifar10", "shapes10")
 PROFILES = ("auto", "full", "quick", "smoke")
@@ -35,8 +35,8 @@ def add(parser: pytest.Parser) -> None:
         (
             "resources",
             "NAME=N,…",
-            "what a training is given on a Ray cluster, as num_gpus=1,memory=8e9 (default: one GPU "
-            "where the cluster has any, else one CPU)",
+            "what a training is given on a Ray cluster, as num_gpus=1,memory=8e9 (default: what "
+            "the recipe says, else one GPU where the cluster has any, else one CPU)",
         ),
     ):
         group.addoption(f"--ablation-{name}", metavar=metavar, default=None, help=text)

@@ -42,10 +42,9 @@ class NothingTrained:
         """The executor's."""
         return self.executor.where
 
-    @property
-    def uses_gpus(self) -> bool:
-        """The executor's."""
-        return self.executor.uses_gpus
+    def uses_gpus(self, resources: str = "") -> bool:
+        """Tell what the executor does."""
+        return self.executor.uses_gpus(resources)
 
     @property
     def usage(self) -> Usage | None:

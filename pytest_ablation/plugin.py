@@ -128,7 +128,7 @@ def _study(session: pytest.Session, trainer: str = "") -> Study:
             raise
         profile = options.profile(config)
         if profile == "auto":
-            profile = "full" if executor.uses_gpus or sees_gpu(trainer) else "quick"
+            profile = "full" if executor.uses_gpus() or sees_gpu(trainer) else "quick"
         config.stash[STUDY] = Study(
             store=store,
             profile=PROFILES[profile],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any, Self
 
+from pytest_ablation import resources
 from pytest_ablation.errors import AblationError, did_you_mean
 
 REGRESSIONS = (
@@ -45,6 +46,8 @@ class Recipe:
             ``functools.partial(EarlyStopping, patience=3)``. Their state is their own, so such a
             training starts anew where it was killed.
         loss_weights: Of several outputs, a dict or a list.
+        resources: What each training is given on a Ray cluster, as "num_gpus=1,memory=8e9"; empty
+            for the cluster's own default. It decides no number, so trials do not have it.
 
     Raises:
         AblationError: A setting that cannot be.
@@ -63,6 +66,7 @@ class Recipe:
     augmentation: Any = ()
     callbacks: Any = ()
     loss_weights: Any = None
+    resources: str = ""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "steps_per_epoch"):
@@ -85,6 +89,11 @@ class Recipe:
                 raise AblationError(
                     f"Recipe({name}={value!r}): {name} is a number of at least {least:g}{limit}."
                 )
+        if self.resources:
+            try:
+                resources.parsed(self.resources)
+            except AblationError as error:
+                raise AblationError(f"Recipe(resources={self.resources!r}): {error}") from None
         if self.metrics is None:
             object.__setattr__(self, "metrics", self._usual_metrics)
         for name, value in plainly({name: getattr(self, name) for name in SEVERAL}).items():
@@ -102,6 +111,11 @@ class Recipe:
             for each in self.metrics
         ]
         return (*names, "loss") if all(names) else None
+
+    @property
+    def of_a_trial(self) -> dict[str, Any]:
+        """The settings that decide what a training gives, by name."""
+        return {name: value for name, value in vars(self).items() if name != "resources"}
 
     @property
     def _usual_metrics(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_ablation import arrays, trainer
+from pytest_ablation import arrays, resources, trainer
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.arm import Arm
 from pytest_ablation.dataset import Dataset
@@ -58,9 +58,12 @@ class Executor(Protocol):
     def where(self) -> str:
         """What does the tasks; empty for this machine."""
 
-    @property
-    def uses_gpus(self) -> bool:
-        """Whether it is known to train on GPUs, also where this process sees none."""
+    def uses_gpus(self, resources: str = "") -> bool:
+        """Tell whether it gives a training GPUs, also where this process sees none.
+
+        Args:
+            resources: What the training's recipe says that it is given.
+        """
 
     @property
     def usage(self) -> Usage | None:
@@ -291,6 +294,7 @@ class Study:
             data=self._source(arm.experiment),
             name=f"{arm.description}, a few steps",
             modules=self._modules(arm),
+            resources=arm.resources,
         )
 
     def is_kept(self, key: str) -> bool:
@@ -313,6 +317,7 @@ class Study:
             newer_than=self._newer_than,
             modules=self._modules(arm),
             function=arm.made.function if arm.made and self.executor.scratch is None else None,
+            resources=arm.resources,
             keeps_weights=arm.keeps_weights,
             fused=arm.fused,
         )
@@ -406,6 +411,7 @@ class Study:
                         seconds=DUET_SECONDS,
                         name=name,
                         modules=self._modules(variant, baseline),
+                        resources=resources.most([variant.resources, baseline.resources]),
                     )
                     kept = self.executor.result(timing).value
                     self.store.save_duet(key, kept, name)

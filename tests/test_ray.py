@@ -12,13 +12,13 @@ from typing import Any
 import keras
 import pytest
 
-from pytest_ablation import Experiment, Trial, configure, insert, lesion, remove
+from pytest_ablation import Experiment, Recipe, Trial, configure, insert, lesion, remove
 from pytest_ablation.arm import Arm
 from pytest_ablation.errors import AblationError, TrainingError
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.local import Workers
-from pytest_ablation.execution.resources import Resources, parsed
 from pytest_ablation.profile import PROFILES
+from pytest_ablation.resources import Resources, parsed
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import fit
@@ -38,6 +38,11 @@ def killed(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
             file.unlink()
         os.kill(os.getpid(), 9)
     return {"accuracy": 0.5 + trial.seed / 100, "pid": os.getpid()}
+
+
+def threads_given(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
+    """Return how many threads libraries are told to use."""
+    return {"threads": float(os.environ["OMP_NUM_THREADS"])}
 
 
 def sleeps(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
@@ -82,18 +87,23 @@ def connected(
     )
 
 
-@pytest.fixture(scope="module")
-def study(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    """A study that all tests share, whose trainings are on the cluster."""
-    store = Store(tmp_path_factory.mktemp("store"))
-    executor = connected(store)
-    yield Study(
+def study_of(store: Store, executor: Workers) -> Study:
+    """Return a study of one seed an arm."""
+    return Study(
         store=store,
         profile=PROFILES["full"],
         asked_seeds=(1, 1),
         refresh=False,
         executor=executor,
     )
+
+
+@pytest.fixture(scope="module")
+def study(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """A study that all tests share, whose trainings are on the cluster."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    executor = connected(store)
+    yield study_of(store, executor)
     usage = executor.usage
     executor.close()
     assert usage is not None
@@ -147,13 +157,7 @@ def test_what_takes_too_long_is_ended(cluster: None, tmp_path: Path) -> None:
     """A training that hangs ends its test, and gives its place to the next."""
     store = Store(tmp_path)
     executor = connected(store, timeout=1.0)
-    study = Study(
-        store=store,
-        profile=PROFILES["full"],
-        asked_seeds=(1, 1),
-        refresh=False,
-        executor=executor,
-    )
+    study = study_of(store, executor)
     with pytest.raises(TrainingError, match=r"took longer than --ablation-timeout on .*was ended"):
         study.baseline(Experiment({"depth": 1}, train=sleeps)).run(0)
     assert executor.usage is None
@@ -194,6 +198,30 @@ def test_lesions_and_times_are_of_the_cluster(study: Study) -> None:
     duet = study.duet(wide, study.baseline(EXPERIMENT), settled)
     assert settled.verdict(duet).outcome == "holds"
     assert duet.host
+
+
+def test_a_recipe_says_what_its_trainings_are_given(cluster: None, tmp_path: Path) -> None:
+    """What a training is given is no part of the trial; the option takes a recipe's place."""
+
+    def threads(folder: str, asked: str, said: str) -> float:
+        store = Store(tmp_path / folder)
+        executor = connected(store, resources=parsed(asked) if asked else None)
+        try:
+            recipe = Recipe("adam", "mse", resources=said)
+            given = Experiment({"depth": 1}, recipe, train=threads_given)
+            return study_of(store, executor).baseline(given).run(0).metrics["threads"]
+        finally:
+            executor.close()
+
+    assert threads("told", "", "num_cpus=2") == 2
+    assert threads("not told", "", "") == 1
+    assert threads("overridden", "num_cpus=1", "num_cpus=2") == 1
+    names = [path.stem for path in tmp_path.glob("*/runs/*.json")]
+    assert (len(names), len(set(names))) == (3, 1)
+    with pytest.raises(
+        TrainingError, match=r'failed: Recipe\(resources="num_cpus=9"\): no node of the cluster has'
+    ):
+        threads("too much", "", "num_cpus=9")
 
 
 @pytest.mark.parametrize(

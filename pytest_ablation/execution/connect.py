@@ -16,7 +16,7 @@ from pytest_ablation.execution.board import Waiting
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.ray import Cluster
-from pytest_ablation.execution.resources import Resources
+from pytest_ablation.resources import Resources, check
 from pytest_ablation.store import Store
 
 SECONDS_TO_REACH = 10.0
@@ -39,7 +39,8 @@ def executor(
     Args:
         store: Where runs are kept.
         asked: "ray", for the cluster that RAY_ADDRESS names where it is set, or "ray://HOST:PORT".
-        resources: What a training is given; None for a GPU where the cluster has any, else a CPU.
+        resources: What a training is given, whatever its recipe says; None for what that says, else
+            a GPU where the cluster has any, else a CPU.
         workers: How many trainings at a time; None for as many as fit.
         sessions: Processes of this session, which share this machine's cores.
         timeout: Seconds that a training may take.
@@ -54,15 +55,13 @@ def executor(
         _connect(asked, address, max(1, cores() // sessions))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     given = resources or _by_default(nodes)
-    if not any(map(given.at_a_time, nodes)):
-        has = "; ".join(sorted({_said(node) for node in nodes}))
+    try:
+        check(given, nodes, f"--ablation-resources={given}")
+    except AblationError:
         if is_ours:
             ray.shutdown()
-        raise AblationError(
-            f"--ablation-resources={given}: no node of the cluster{_at(address)} has that for a "
-            f"training. Nodes: {has}. Ask for less, or start the cluster with such a node."
-        )
-    cluster = Cluster(store=store, resources=given, is_ours=is_ours)
+        raise
+    cluster = Cluster(store=store, asked=resources, default=given, is_ours=is_ours)
     executor = Workers(
         store=store,
         environments=(),
@@ -70,7 +69,6 @@ def executor(
         waiting=waiting,
         timeout=timeout,
         where=f"a Ray cluster{_at(address)}",
-        uses_gpus=given.amounts.get("GPU", 0) > 0,
         cluster=cluster,
     )
     cluster.serve(executor, workers)
@@ -123,13 +121,3 @@ def _at(address: str) -> str:
 def _by_default(nodes: list[dict[str, float]]) -> Resources:
     gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
     return Resources(amounts={"CPU": 1.0, "GPU": 1.0} if gpus else {"CPU": 1.0})
-
-
-def _said(node: dict[str, float]) -> str:
-    """Say what a node has, leaving out what Ray itself gives it."""
-    own = {
-        name: amount
-        for name, amount in node.items()
-        if not name.startswith(("node:", "object_store", "accelerator_type:"))
-    }
-    return str(Resources(amounts=own))

@@ -45,8 +45,11 @@ class Here:
     workers: int = field(default=1, init=False)
     scratch: None = field(default=None, init=False)
     where: str = field(default="", init=False)
-    uses_gpus: bool = field(default=False, init=False)
     usage: None = field(default=None, init=False)
+
+    def uses_gpus(self, resources: str = "") -> bool:
+        """Tell that nothing is known of other machines' GPUs."""
+        return False
 
     def queue(self, task: Task) -> None:
         """Do nothing yet."""
@@ -87,6 +90,9 @@ class Elsewhere(Protocol):
     def usage(self) -> Usage | None:
         """How it was used; None where nothing was done."""
 
+    def uses_gpus(self, resources: str) -> bool:
+        """Tell whether it gives GPUs to a training whose recipe says what it is given."""
+
     def close(self) -> None:
         """End what is under way there."""
 
@@ -104,7 +110,6 @@ class Workers:
         may_be_fewer: Whether one worker with all cores may take the place of all, where that is
             faster: it is tried before the first training, if there is much to train.
         where: What does the tasks; empty for this machine.
-        uses_gpus: Whether it is known to train on GPUs, also where this process sees none.
         cluster: Gives the places, where it is one that does the tasks.
         scratch: A folder for what its processes share; gone when they end.
     """
@@ -116,7 +121,6 @@ class Workers:
     timeout: float | None = None
     may_be_fewer: bool = False
     where: str = ""
-    uses_gpus: bool = False
     cluster: Elsewhere | None = None
     scratch: Path = field(init=False)
     _made: list[Slot] = field(default_factory=list, init=False)
@@ -200,6 +204,10 @@ class Workers:
         for text in done.warned:
             warnings.warn(AblationWarning(text), stacklevel=3)
         return done
+
+    def uses_gpus(self, resources: str = "") -> bool:
+        """Tell whether a cluster gives GPUs to a training whose recipe says what it is given."""
+        return self.cluster is not None and self.cluster.uses_gpus(resources)
 
     @property
     def usage(self) -> Usage | None:

@@ -34,9 +34,9 @@ from pytest_ablation.execution import by_value, node
 from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import thread_variables
-from pytest_ablation.execution.resources import Resources
 from pytest_ablation.execution.slot import failed, with_last_lines
 from pytest_ablation.execution.worker import Lesioning, Result, Task
+from pytest_ablation.resources import Resources, check, parsed
 from pytest_ablation.store import Store
 
 LOG = logging.getLogger("pytest_ablation")
@@ -77,18 +77,21 @@ class Cluster:
 
     Attributes:
         store: The session's; the nodes need not see it.
-        resources: What a training is given.
+        asked: What each training is given, whatever its recipe says; None where that says it.
+        default: What those are given of which nothing is said.
         is_ours: Whether it was started for the session, to be ended with it.
     """
 
     store: Store
-    resources: Resources
+    asked: Resources | None
+    default: Resources
     is_ours: bool
     session: str = field(default_factory=lambda: uuid.uuid4().hex[:16], init=False)
     workers: Workers | None = field(default=None, init=False)
     _ahead: int = field(default=0, init=False)
     _grows: bool = field(default=False, init=False)
     _places: int = field(default=0, init=False)
+    _given: dict[str, Resources] = field(default_factory=dict, init=False)
     _do: Any = field(init=False)
     _board: Any = field(init=False)
     _asked: Any = field(default=None, init=False)
@@ -144,11 +147,12 @@ class Cluster:
             return future
         one = self._under_way[task.key] = _UnderWay(task, future, locks, timeout)
         try:
+            given = self._checked(task)
             do = self._do.options(
-                **self.resources.options,
+                **given.options,
                 max_retries=RETRIES,
                 name=task.name,
-                runtime_env={"env_vars": self._variables(task)},
+                runtime_env={"env_vars": self._variables(task, given.threads)},
             )
             one.reference = do.remote(self._sent(task))
             self._first_sent = min(self._first_sent, time.monotonic())
@@ -175,7 +179,26 @@ class Cluster:
     def renew(self) -> None:
         """Do nothing: Ray replaces its workers."""
 
+    def uses_gpus(self, resources: str) -> bool:
+        """Tell whether it gives GPUs to a training whose recipe says what it is given."""
+        return self._resources(resources).amounts.get("GPU", 0) > 0
+
     # -------------------------------------------------------------------------- what is sent
+
+    def _resources(self, said: str) -> Resources:
+        return self.asked or (parsed(said) if said else self.default)
+
+    def _checked(self, task: Task) -> Resources:
+        """Return what a task is given.
+
+        Raises:
+            AblationError: No node has that.
+        """
+        if task.resources not in self._given:
+            given = self._resources(task.resources)
+            check(given, _nodes(), f'Recipe(resources="{task.resources}")')
+            self._given[task.resources] = given
+        return self._given[task.resources]
 
     def _sent(self, task: Task) -> Any:
         names = tuple(sorted({n for each in node.trials(task) for n in by_value.own_names(each)}))
@@ -211,8 +234,8 @@ class Cluster:
         files = entry.files if entry else ()
         return {str(path.relative_to(self.store.folder)): path.read_bytes() for path in files}
 
-    def _variables(self, task: Task) -> dict[str, str]:
-        threads = min(self.resources.threads, task.threads or self.resources.threads)
+    def _variables(self, task: Task, threads: int) -> dict[str, str]:
+        threads = min(threads, task.threads or threads)
         variables = {k: v for k, v in os.environ.items() if k.startswith(CARRIED)}
         backend = node.trials(task)[0].versions.get("backend")
         return {
@@ -228,6 +251,7 @@ class Cluster:
 
     def _watch(self) -> None:
         looked = counted = time.monotonic()
+        kinds = 0
         while True:
             with suppress(queue.Empty):
                 arrived = self._arrived.get(timeout=SECONDS_BETWEEN_LOOKS)
@@ -239,8 +263,8 @@ class Cluster:
                 if now - looked >= SECONDS_BETWEEN_LOOKS:
                     looked = now
                     self._look(now)
-                if now - counted >= SECONDS_BETWEEN_COUNTS:
-                    counted = now
+                if now - counted >= SECONDS_BETWEEN_COUNTS or kinds < len(self._given):
+                    counted, kinds = now, len(self._given)
                     self._count()
             except Exception as error:  # of a cluster that is lost the tasks tell
                 LOG.info("the cluster does not tell how it goes: %s", error)
@@ -306,8 +330,10 @@ class Cluster:
     # --------------------------------------------------------------------------- the cluster
 
     def _fitting(self) -> int:
-        nodes = [each["Resources"] for each in ray.nodes() if each["Alive"]]
-        return sum(map(self.resources.at_a_time, nodes))
+        # Of trainings that are given less than others, more fit; Ray has the others wait.
+        nodes = _nodes()
+        kinds = list(self._given.values()) or [self.default]
+        return max(sum(map(given.at_a_time, nodes)) for given in kinds)
 
     def _with_those_ahead(self) -> int:
         # What waits on the cluster is what one that grows on demand grows by.
@@ -370,6 +396,11 @@ class Cluster:
         ]
         if left:
             ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_TIDY)
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Return what each node has that is there now."""
+    return [each["Resources"] for each in ray.nodes() if each["Alive"]]
 
 
 def _in_memory(array: Any) -> Any:

@@ -2,8 +2,8 @@
 
 A task names all that it needs, so that any process with the same packages can do it. Each has a
 key, which tells it from others, a name, which says what to call it, the most threads that it is to
-be done with, None for all that there are, the trials that no other process may be at meanwhile, and
-says whether Keras is what does it.
+be done with, None for all that there are, what it is given on a cluster, the trials that no other
+process may be at meanwhile, and says whether Keras is what does it.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Training:
         session: Who asks for it.
         newer_than: Seconds since the epoch; an older run in the store does not count.
         modules: Files of the user's own modules that it needs, by name.
+        resources: What it is given on a cluster; empty for the cluster's default.
         function: The user's own trainer, where it is called in the process that knows it.
         keeps_weights: Whether the trained weights are kept, for lesions.
         fused: Whether whole epochs are trained on the device.
@@ -77,6 +78,7 @@ class Training:
     session: str = ""
     newer_than: float = 0.0
     modules: Mapping[str, str] = field(default_factory=dict)
+    resources: str = ""
     function: Callable[..., Any] | None = None
     keeps_weights: bool = False
     fused: bool = False
@@ -119,6 +121,11 @@ class Together:
 
     trainings: tuple[Training, ...]
     name: str
+
+    @property
+    def resources(self) -> str:
+        """What it is given on a cluster."""
+        return self.trainings[0].resources
 
     @property
     def is_by_keras(self) -> bool:
@@ -212,6 +219,7 @@ class Timing:
         seconds: How long to measure, at most.
         name: What to call it.
         modules: Files of the user's own modules that it needs, by name.
+        resources: As a training's.
     """
 
     threads: ClassVar[int | None] = 1  # with two, a step varies twice as much from the next
@@ -224,6 +232,7 @@ class Timing:
     seconds: float
     name: str
     modules: Mapping[str, str] = field(default_factory=dict)
+    resources: str = ""
 
     @property
     def key(self) -> str:
@@ -248,6 +257,7 @@ class Probing:
         data: Gives its data, at the profile's size.
         name: What to call it.
         modules: Files of the user's own modules that it needs, by name.
+        resources: As a training's.
     """
 
     threads: ClassVar[int | None] = None
@@ -258,6 +268,7 @@ class Probing:
     data: Callable[[], Dataset]
     name: str
     modules: Mapping[str, str] = field(default_factory=dict)
+    resources: str = ""
 
     @property
     def key(self) -> str:
@@ -290,6 +301,11 @@ class Lesioning:
     trials: tuple[Trial, ...]
     names: tuple[str, ...]
     name: str
+
+    @property
+    def resources(self) -> str:
+        """What it is given on a cluster."""
+        return self.source.resources
 
     @property
     def locks(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def serialized(recipe: Recipe) -> str:
     if recipe.label_smoothing:
         smoothing.smoothed(recipe.loss, recipe.label_smoothing)
     settings = {
-        **{name: value for name, value in vars(recipe).items() if name not in _OF_OPTIMIZER},
+        **{name: value for name, value in recipe.of_a_trial.items() if name not in _OF_OPTIMIZER},
         "optimizer": _optimizer(recipe),
         "loss": _serialized(recipe.loss),
         "metrics": _serialized(recipe.metrics),

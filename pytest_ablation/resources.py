@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_ablation.errors import AblationError, did_you_mean
@@ -49,6 +49,44 @@ class Resources:
         """As a user writes them."""
         options = {name: option for option, name in NAMES.items()}
         return ",".join(f"{options.get(name, name)}={n:g}" for name, n in self.amounts.items())
+
+
+def check(given: Resources, nodes: Sequence[Mapping[str, float]], asked: str) -> None:
+    """See that a training fits on some node.
+
+    Args:
+        given: What it is given.
+        nodes: What each has.
+        asked: Who asks for it, as ``--ablation-resources=num_cpus=3``.
+
+    Raises:
+        AblationError: No node has that.
+    """
+    if not any(map(given.at_a_time, nodes)):
+        has = "; ".join(sorted(set(map(_said, nodes))))
+        raise AblationError(
+            f"{asked}: no node of the cluster has that for a training. Nodes: {has}. Ask for less, "
+            "or start the cluster with such a node."
+        )
+
+
+def _said(node: Mapping[str, float]) -> str:
+    """Say what a node has, leaving out what Ray itself gives it."""
+    own = {
+        name: amount
+        for name, amount in node.items()
+        if not name.startswith(("node:", "object_store", "accelerator_type:"))
+    }
+    return str(Resources(amounts=own))
+
+
+def most(texts: Iterable[str]) -> str:
+    """Return what is enough for each of some texts; the empty ones ask for nothing."""
+    amounts: dict[str, float] = {}
+    for each in filter(None, texts):
+        for name, amount in parsed(each).amounts.items():
+            amounts[name] = max(amount, amounts.get(name, 0.0))
+    return str(Resources(amounts=amounts)) if amounts else ""
 
 
 def parsed(text: str) -> Resources:
