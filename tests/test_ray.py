@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from pytest_ablation import Experiment, Recipe, Trial, configure, insert, lesion, remove
@@ -43,6 +45,14 @@ def killed(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
 def threads_given(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
     """Return how many threads libraries are told to use."""
     return {"threads": float(os.environ["OMP_NUM_THREADS"])}
+
+
+def mapped(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
+    """Tell whether the images are a file's, mapped, and what is in them."""
+    return {
+        "mapped": float(isinstance(data.x_train, np.memmap)),
+        "sum": float(data.x_train.sum()),
+    }
 
 
 def sleeps(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
@@ -222,6 +232,21 @@ def test_a_recipe_says_what_its_trainings_are_given(cluster: None, tmp_path: Pat
         TrainingError, match=r'failed: Recipe\(resources="num_cpus=9"\): no node of the cluster has'
     ):
         threads("too much", "", "num_cpus=9")
+
+
+def test_data_is_mapped_where_the_store_is_seen(cluster: None, tmp_path: Path) -> None:
+    """On a shared file system no node gets a copy of its own; elsewhere each has the same data."""
+    found = []
+    for folder in ("seen", "not seen"):
+        store = Store(tmp_path / folder)
+        executor = connected(store)
+        if folder == "not seen":
+            shutil.rmtree(store.folder / "cluster")
+        experiment = Experiment({"depth": 1}, data=EXPERIMENT.data, train=mapped)
+        found.append(study_of(store, executor).baseline(experiment).run(0).metrics)
+        executor.close()
+    assert [each["mapped"] for each in found] == [1, 0]
+    assert {each["sum"] for each in found} == {float(EXPERIMENT.data.x_train.sum())}
 
 
 @pytest.mark.parametrize(

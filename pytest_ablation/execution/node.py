@@ -18,7 +18,7 @@ from typing import Any
 
 import ray
 
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, DataError
 from pytest_ablation.execution import by_value, worker
 from pytest_ablation.execution.worker import (
     Lesioning,
@@ -160,10 +160,28 @@ def forget(session: str) -> None:
     shutil.rmtree(_base(session), ignore_errors=True)
 
 
-@cache
-def fetched(data: Any) -> Any:
-    """Return data from the object store; a process fetches it once."""
-    return ray.get(data)
+def token(store: Path, session: str) -> Path:
+    """Return the file by which a node knows that it sees a session's store."""
+    return store / "cluster" / session
+
+
+def found(reference: Any, opened: Callable[[], Any], token: Path) -> Any:
+    """Return data: mapped from its file where this node sees the store, else fetched.
+
+    Args:
+        reference: Of the data in the object store; it travels to a node that asks for it.
+        opened: Gives the data from its file.
+        token: The file that says so.
+    """
+    if token.exists():
+        with suppress(OSError, DataError):
+            return opened()
+    return _fetched(reference)
+
+
+@cache  # a process fetches it once
+def _fetched(reference: Any) -> Any:
+    return ray.get(reference)
 
 
 def trials(task: Task) -> list[Trial]:
@@ -223,7 +241,7 @@ def _folder(sent: Sent) -> Iterator[Path]:
     folder = base / hashlib.sha256(sent.task.key.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     places = {kind: base / kind for kind in KEPT_BY_NODE}
-    if (sent.store / "cluster" / sent.session).exists():
+    if token(sent.store, sent.session).exists():
         places["checkpoints"] = sent.store / "checkpoints"
     for kind, place in places.items():
         with suppress(OSError):

@@ -214,7 +214,7 @@ class Cluster:
         )
 
     def _carried(self, data: Any) -> Any:
-        """Return what gives a task's data on a node: put once into the object store."""
+        """Return what gives a task's data on a node: it is put once into the object store."""
         if not isinstance(data, partial) or data.func is not sample.opened:
             return data
         if data.args not in self._data:
@@ -224,7 +224,7 @@ class Cluster:
                 for name in ("x_train", "y_train", "x_test", "y_test")
             }
             self._data[data.args] = ray.put(replace(whole, **plain))
-        return partial(node.fetched, self._data[data.args])
+        return partial(node.found, self._data[data.args], data, self._token)
 
     def _needed(self, task: Task) -> dict[str, bytes]:
         """Return what of the store lesions build on: the run and the weights of their network."""
@@ -348,7 +348,7 @@ class Cluster:
 
     @property
     def _token(self) -> Path:
-        return self.store.folder / "cluster" / self.session
+        return node.token(self.store.folder.resolve(), self.session)
 
     @property
     def usage(self) -> Usage | None:
