@@ -44,6 +44,7 @@ class Arm:
     source: Arm | None = None
     lesion: Lesion | None = None
     _known: dict[int, Run] = field(default_factory=dict)
+    _trials: dict[int, Trial] = field(default_factory=dict)
 
     @property
     def has_network(self) -> bool:
@@ -203,6 +204,11 @@ class Arm:
 
     def trial(self, seed: int) -> Trial:
         """Return one training of this arm, or one lesion of its source's, as plain data."""
+        if seed not in self._trials:
+            self._trials[seed] = self._trial(seed)
+        return self._trials[seed]
+
+    def _trial(self, seed: int) -> Trial:
         if self.source is None or self.lesion is None:
             return replace(self._plain, seed=seed)
         source = self.source.trial(seed)

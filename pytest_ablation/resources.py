@@ -74,7 +74,7 @@ def _said(node: Mapping[str, float]) -> str:
     """Say what a node has, leaving out what Ray itself gives it."""
     own = {
         name: amount
-        for name, amount in node.items()
+        for name, amount in sorted(node.items())
         if not name.startswith(("node:", "object_store", "accelerator_type:"))
     }
     return str(Resources(amounts=own))

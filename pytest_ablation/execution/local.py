@@ -268,7 +268,7 @@ class Workers:
 
     def _dispatch(self) -> None:
         """Start queued tasks on free workers; a trial that another session trains waits for it."""
-        for key, task in list(self._queued.items()):
+        for key, task in list(self._queued.items()) if self._free else ():
             if not self._free or self._closed:
                 return
             if key not in self._queued:
@@ -278,7 +278,7 @@ class Workers:
                 if run is not None:
                     self._end(key, Result(value=run, trained=False))
                     continue
-            if all(map(self._is_free, task.locks)):
+            if self.cluster is not None or all(map(self._is_free, task.locks)):
                 self._start(task)
 
     def _start_expected(self) -> None:
@@ -295,13 +295,16 @@ class Workers:
             return held
 
     def _start(self, task: Task) -> None:
-        slot = self._free.pop(0)
-        self._queued.pop(task.key, None)
-        self._running[task.key] = task
         limit = None
         if self.timeout is not None and isinstance(task, Training | Together):
             limit = self.timeout * len(task.locks)
+        slot = self._free[0]
         future = slot.start(task, limit)
+        if future is None:
+            return
+        self._free.pop(0)
+        self._queued.pop(task.key, None)
+        self._running[task.key] = task
         future.add_done_callback(partial(self._finished, slot, task, time.monotonic()))
 
     def _finished(

@@ -92,7 +92,7 @@ class Cluster:
     _grows: bool = field(default=False, init=False)
     _places: int = field(default=0, init=False)
     _given: dict[str, Resources] = field(default_factory=dict, init=False)
-    _do: Any = field(init=False)
+    _do: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False)
     _board: Any = field(init=False)
     _asked: Any = field(default=None, init=False)
     _data: dict[Any, Any] = field(default_factory=dict, init=False)
@@ -119,7 +119,6 @@ class Cluster:
         self._board = (
             ray.remote(node.Board).options(num_cpus=0, max_restarts=-1, max_task_retries=0).remote()
         )
-        self._do = ray.remote(node.do)
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -136,31 +135,24 @@ class Cluster:
 
     # ------------------------------------------------------------------------------ as a place
 
-    def start(self, task: Task, timeout: float | None) -> Future[Result | None]:
-        """Send a task; it gives None where another session is at one of its trials."""
-        future: Future[Result | None] = Future()
+    def start(self, task: Task, timeout: float | None) -> Future[Result | None] | None:
+        """Send a task, whose trials are locked until it is done; None where they are already."""
         locks = ExitStack()
         held = (self.store.lock(key, wait=False) for key in task.locks)
         if not all(map(locks.enter_context, held)):
             locks.close()
-            future.set_result(None)
-            return future
-        one = self._under_way[task.key] = _UnderWay(task, future, locks, timeout)
+            return None
+        one = self._under_way[task.key] = _UnderWay(task, Future(), locks, timeout)
         try:
-            given = self._checked(task)
-            do = self._do.options(
-                **given.options,
-                max_retries=RETRIES,
-                name=task.name,
-                runtime_env={"env_vars": self._variables(task, given.threads)},
-            )
-            one.reference = do.remote(self._sent(task))
-            self._first_sent = min(self._first_sent, time.monotonic())
+            do = self._doing(task)
+            one.reference = do.options(name=task.name).remote(self._sent(task))
         except Exception as error:
-            self._end(task.key, error)
-            return future
+            # In another thread: in this one, who is told would start the next task from here.
+            self._keepers.submit(self._end, task.key, error)
+            return one.future
+        self._first_sent = min(self._first_sent, time.monotonic())
         one.reference.future().add_done_callback(partial(self._arrives, task.key))
-        return future
+        return one.future
 
     def said(self, task: Task, error: BaseException) -> str:
         """Return what went wrong with a task."""
@@ -188,17 +180,25 @@ class Cluster:
     def _resources(self, said: str) -> Resources:
         return self.asked or (parsed(said) if said else self.default)
 
-    def _checked(self, task: Task) -> Resources:
-        """Return what a task is given.
+    def _doing(self, task: Task) -> Any:
+        """Return what does tasks of this kind: to Ray each environment is a function of its own.
 
         Raises:
-            AblationError: No node has that.
+            AblationError: No node has what the task is given.
         """
-        if task.resources not in self._given:
+        backend = node.trials(task)[0].versions.get("backend", "")
+        kind = task.resources, task.threads, backend
+        if kind not in self._do:
             given = self._resources(task.resources)
             check(given, _nodes(), f'Recipe(resources="{task.resources}")')
             self._given[task.resources] = given
-        return self._given[task.resources]
+            threads = min(given.threads, task.threads or given.threads)
+            self._do[kind] = ray.remote(
+                **given.options,
+                max_retries=RETRIES,
+                runtime_env={"env_vars": _variables(threads, backend)},
+            )(node.do)
+        return self._do[kind]
 
     def _sent(self, task: Task) -> Any:
         names = tuple(sorted({n for each in node.trials(task) for n in by_value.own_names(each)}))
@@ -233,16 +233,6 @@ class Cluster:
         entry = self.store.find("runs", task.source.key, task.source.newer_than)
         files = entry.files if entry else ()
         return {str(path.relative_to(self.store.folder)): path.read_bytes() for path in files}
-
-    def _variables(self, task: Task, threads: int) -> dict[str, str]:
-        threads = min(threads, task.threads or threads)
-        variables = {k: v for k, v in os.environ.items() if k.startswith(CARRIED)}
-        backend = node.trials(task)[0].versions.get("backend")
-        return {
-            **variables,
-            **({"KERAS_BACKEND": backend} if backend else {}),
-            **thread_variables(threads),
-        }
 
     # ------------------------------------------------------------------------- what comes back
 
@@ -396,6 +386,14 @@ class Cluster:
         ]
         if left:
             ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_TIDY)
+
+
+def _variables(threads: int, backend: str) -> dict[str, str]:
+    """Return the environment of a task: what of this process's decides how a training goes."""
+    variables = {k: v for k, v in os.environ.items() if k.startswith(CARRIED)}
+    if backend:
+        variables["KERAS_BACKEND"] = backend
+    return {**variables, **thread_variables(threads)}
 
 
 def _nodes() -> list[dict[str, float]]:

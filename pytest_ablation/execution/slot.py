@@ -31,8 +31,12 @@ ANSI = r"\x1b\[[0-9;]*m"
 class Place(Protocol):
     """Where one task at a time is done."""
 
-    def start(self, task: Task, timeout: float | None) -> Future[Result | None]:
-        """Start a task, which is to be ended when it takes longer than some seconds."""
+    def start(self, task: Task, timeout: float | None) -> Future[Result | None] | None:
+        """Start a task, which is to be ended when it takes longer than some seconds.
+
+        Returns:
+            Its result to be; None where it is not started, since another session is at its trials.
+        """
 
     def said(self, task: Task, error: BaseException) -> str:
         """Return what went wrong with a task."""
