@@ -160,6 +160,7 @@ def _executor(config: pytest.Config, store: Store, sees_gpu: bool) -> Executor:
             sessions=sessions,
             timeout=options.timeout(config),
             waiting=lambda: shown(reporter, capture),
+            shows_output=config.getoption("capture") == "no",
         )
     from pytest_ablation.execution import local
 

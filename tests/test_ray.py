@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -325,6 +326,38 @@ def test_a_suite_is_trained_on_the_cluster(
     again = suite.runpytest(*options, "--ablation-workers=0")  # here, from the same store
     again.assert_outcomes(passed=2)
     assert len(list((suite.path / ".ablation" / "runs").glob("*.json"))) == 6
+
+
+PRINTING = """
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    print(f"seed {trial.seed} sees the light")
+    return {"accuracy": 0.5 + trial.seed / 1000}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({"depth": 1}, train=fit)
+
+def test_it(baseline):
+    assert baseline.accuracy >= 0.1
+"""
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_what_trainings_print_is_shown_as_pytest_shows_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, is_shown: bool
+) -> None:
+    """With -s, as what is printed here; without, a session's report is not strewn with it."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    pytester.makepyfile(test_printing=PRINTING)
+    options = ["-s"] if is_shown else []
+    result = pytester.runpytest_subprocess("--ablation-executor=ray", *options)
+    result.assert_outcomes(passed=1)
+    shown = re.findall(r"baseline, seed (\d) .*seed \1 sees the light", result.stdout.str())
+    assert sorted(shown) == (["0", "1"] if is_shown else [])
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def executor(
     sessions: int,
     timeout: float | None,
     waiting: Waiting,
+    shows_output: bool = False,
 ) -> Workers:
     """Return who trains on a Ray cluster: the one asked for, else one started on this machine.
 
@@ -45,6 +46,7 @@ def executor(
         sessions: Processes of this session, which share this machine's cores.
         timeout: Seconds that a training may take.
         waiting: A context while a result is waited for.
+        shows_output: Whether what trainings print is written here, too.
 
     Raises:
         AblationError: No cluster answers, or none of its nodes has the resources.
@@ -52,7 +54,7 @@ def executor(
     address = asked if asked.startswith("ray://") else os.environ.get("RAY_ADDRESS", "")
     is_ours = not ray.is_initialized()
     if is_ours:
-        _connect(asked, address, max(1, cores() // sessions))
+        _connect(asked, address, max(1, cores() // sessions), shows_output)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     given = resources or _by_default(nodes)
     try:
@@ -75,7 +77,7 @@ def executor(
     return executor
 
 
-def _connect(asked: str, address: str, cpus: int) -> None:
+def _connect(asked: str, address: str, cpus: int, shows_output: bool) -> None:
     host = re.fullmatch(r"(?:ray://)?\[?([^/\]]+?)\]?(?::(\d+))?/?", address)
     wrong = f"--ablation-executor={asked}: no Ray cluster answers{_at(address)}"
     if host and (host[2] or address.startswith("ray://")):
@@ -92,7 +94,7 @@ def _connect(asked: str, address: str, cpus: int) -> None:
 
     def connect() -> None:
         try:
-            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=shows_output)
         except BaseException as error:
             failed.append(error)
 
