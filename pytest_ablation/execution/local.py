@@ -178,7 +178,7 @@ class Workers:
         On a cluster, which may be paid for and grow with what is sent, nothing is done on a guess.
         """
         with self._changed:
-            if not self.where and not self._is_known(task.key):
+            if self.cluster is None and not self._is_known(task.key):
                 self._expected[task.key] = task
 
     def result(self, task: Task) -> Result:
