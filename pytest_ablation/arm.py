@@ -204,7 +204,7 @@ class Arm:
 
     def trial(self, seed: int) -> Trial:
         """Return one training of this arm, or one lesion of its source's, as plain data."""
-        if seed not in self._trials:
+        if seed not in self._trials:  # asked for a dozen times, for its fingerprint
             self._trials[seed] = self._trial(seed)
         return self._trials[seed]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Iterator
+from functools import cache
 from types import CodeType
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,7 @@ def trains_baseline(item: pytest.Item) -> bool:
 def comparisons(item: pytest.Item) -> int:
     """Return how many comparisons a test's own code shows, at least one."""
     code = _code(item)
-    shown = dis.get_instructions(code) if code else ()
-    return max(1, sum(instruction.opname == "COMPARE_OP" for instruction in shown))
+    return max(1, _compared(code) if code else 0)
 
 
 def ablation(item: pytest.Item) -> Ablation:
@@ -102,6 +102,11 @@ def _fixtures(item: pytest.Item) -> list[str]:
 
 def _code(item: pytest.Item) -> CodeType | None:
     return getattr(getattr(item, "function", None), "__code__", None)
+
+
+@cache
+def _compared(code: CodeType) -> int:  # which the tests of a thousand parameters share
+    return sum(each.opname == "COMPARE_OP" for each in dis.get_instructions(code))
 
 
 def _names(item: pytest.Item) -> set[str]:
