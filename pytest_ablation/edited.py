@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
-from operator import is_not
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -56,7 +55,8 @@ class EditedModel:
         """Return the edited network."""
         from pytest_ablation.network import blueprint
 
-        return _assembled(blueprint.looked_at(self.base, self.shapes), self.steps, self.shapes)
+        base = blueprint.looked_at(self.base, self.shapes)
+        return _assembled(_applied_to_known(base, self.steps, self.shapes)[0], self.steps)
 
 
 def experiment(target: Experiment, ablation: Ablation) -> Experiment:
@@ -103,7 +103,7 @@ def network(model: keras.Model, ablation: Ablation) -> keras.Model:
             raise AblationError(
                 f"{step!r} changes the experiment, not the network: apply it to an Experiment."
             )
-    return _assembled(model, ablation.model_steps)
+    return _assembled(_applied(model, ablation.model_steps)[0], ablation.model_steps)
 
 
 def lesion(model: keras.Model, step: LesionStep) -> Lesion:
@@ -130,8 +130,8 @@ def lesion(model: keras.Model, step: LesionStep) -> Lesion:
 
 
 def touched(model: keras.Model, steps: Sequence[ModelStep]) -> list[list[str]]:
-    """Return the names of the layers that each step touches."""
-    return _applied(model, steps)[1]
+    """Return the names of the layers that each step touches, of a network that was looked at."""
+    return _applied_to_known(model, steps)[1] if steps else []
 
 
 @contextmanager
@@ -191,45 +191,60 @@ def _fed(target: Experiment, step: FeedWith) -> Any:
     return result
 
 
-def _assembled(model: keras.Model, steps: Sequence[ModelStep], shapes: Any = None) -> keras.Model:
+def _assembled(result: keras.Model | Graph, steps: Sequence[ModelStep]) -> keras.Model:
     from pytest_ablation.network import assembly, graph
 
-    result, _ = _applied(model, steps, shapes)
     if not isinstance(result, graph.Graph):
         return result
     with naming(Ablation(tuple(steps))):
         return assembly.assembled(result)
 
 
-def _applied(
+@dataclass
+class _LookedAt:
+    """What is known of a network that is edited again and again, and that nobody changes.
+
+    Attributes:
+        graph: The network, once it was read.
+        steps: The edits that were applied last: who builds the network says next what was done.
+        result: The network after them, and the names of the layers that each of them touched.
+    """
+
+    graph: Graph | None = None
+    steps: tuple[ModelStep, ...] = ()
+    result: tuple[keras.Model | Graph, list[list[str]]] | None = None
+
+
+_LOOKED_AT: WeakKeyDictionary[keras.Model, _LookedAt] = WeakKeyDictionary()
+
+
+def _applied_to_known(
     model: keras.Model, steps: Sequence[ModelStep], shapes: Any = None
 ) -> tuple[keras.Model | Graph, list[list[str]]]:
-    """Apply all steps without building the network, which half the steps may not allow.
+    """Apply all steps as `_applied` does, to a network that was looked at and is read once."""
+    from pytest_ablation.network import reading
 
-    What was applied last to a model is known: who builds the network says next what was done.
+    known = _LOOKED_AT.setdefault(model, _LookedAt())
+    if known.result is None or [*map(id, known.steps)] != [*map(id, steps)]:
+        start: keras.Model | Graph = model
+        if not isinstance(steps[0], Use):
+            with naming(steps[0]):
+                start = known.graph = known.graph or reading.read(model)
+        known.result, known.steps = _applied(start, steps, shapes), tuple(steps)
+    return known.result
+
+
+def _applied(
+    start: keras.Model | Graph, steps: Sequence[ModelStep], shapes: Any = None
+) -> tuple[keras.Model | Graph, list[list[str]]]:
+    """Apply all steps without building the network, which half the steps may not allow.
 
     Returns:
         The network after all steps, and the names of the layers that each of them touched.
     """
-    steps = tuple(steps)
-    last = _LAST.get(model)
-    if last is None or len(last[0]) != len(steps) or any(map(is_not, last[0], steps)):
-        last = _LAST[model] = steps, *_applied_now(model, steps, shapes)
-    return last[1:]
-
-
-_LAST: WeakKeyDictionary[
-    keras.Model, tuple[tuple[ModelStep, ...], keras.Model | Graph, list[list[str]]]
-]
-_LAST = WeakKeyDictionary()
-
-
-def _applied_now(
-    model: keras.Model, steps: Sequence[ModelStep], shapes: Any
-) -> tuple[keras.Model | Graph, list[list[str]]]:
     from pytest_ablation.network import blueprint, graph, reading, surgery
 
-    result: keras.Model | Graph = model
+    result = start
     hits: list[list[str]] = []
     for step in steps:
         names: list[str] = []
