@@ -100,11 +100,12 @@ class Arm:
     def forget_network(self) -> None:
         """Keep of a variant's network what there is to say of it; it is built anew if asked for."""
         if self.has_network and self.source is None:
-            from pytest_ablation.network import blueprint
+            from pytest_ablation.network import blueprint, spare
 
             _ = self.anatomy
             self.__dict__.pop("model", None)
-            blueprint.forget(self.experiment.model)
+            for network in blueprint.forget(self.experiment.model):
+                spare.let_go(network)
 
     @property
     def flops(self) -> int:

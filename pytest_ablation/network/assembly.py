@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from pytest_ablation.errors import AblationError, UnbuildableError
-from pytest_ablation.network import masks
+from pytest_ablation.network import masks, spare
 from pytest_ablation.network.adapter import adapters
 from pytest_ablation.network.blueprint import keras_name, without_weights
 from pytest_ablation.network.graph import (
@@ -23,7 +23,7 @@ from pytest_ablation.network.graph import (
     refs_in,
     sites,
 )
-from pytest_ablation.network.layer import copied, first_line, said_shape, said_shapes
+from pytest_ablation.network.layer import first_line, said_shape, said_shapes
 
 
 class _MisfitError(Exception):
@@ -147,21 +147,30 @@ class _Assembly:
     def _chained(self, graph: Graph) -> keras.Model | None:
         """Return a chain of layers as Keras calls them, in half the time; None where one refuses.
 
-        Then they are called one by one, which tells the one that refuses.
+        Then they are called one by one, which tells the one that refuses. So they are where one
+        gives another shape than was told of it, for which the next may not be built.
         """
         [entry] = refs_in(graph.inputs)
         chain = [self._copy(graph.nodes[entry.node].layer)]
+        told = [chain[0].output]
         crossed: list[tuple[Bridge, Any]] = []
         for node in _inner(graph):
             if _is_bridge(node):
                 crossed.append((node.layer, chain[-1]))
             else:
-                chain.append(self._copy(node.layer))
+                chain.append(self._copy(node.layer, told[-1:]))
+                told.append(spare.gives(node.layer, chain[-1], told[-1]))
         if len(chain) == 1:
             return None
         try:
             network = keras.Sequential(chain, name=graph.name)
+            is_so = all(
+                tensor is None or layer.output.shape == tensor.shape
+                for layer, tensor in zip(chain, told, strict=True)
+            )
         except Exception:
+            is_so = False
+        if not is_so:
             self._copies.clear()
             return None
         for bridge, before in crossed:
@@ -178,10 +187,10 @@ class _Assembly:
             for layer in called:
                 tensors[Ref(number)] = layer(tensors[Ref(number)])
             return called
-        layer = self._copy(node.layer)
+        args, kwargs = (_given(graph, tensors, each) for each in (node.args, dict(node.kwargs)))
+        layer = self._copy(node.layer, args, kwargs)
         is_layer = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.Model)
         self._is_composed |= is_layer and bool(layer._layers)
-        args, kwargs = (_given(graph, tensors, each) for each in (node.args, dict(node.kwargs)))
         try:
             given = masks.given(layer, args, kwargs)
             self._name_masks(masks.tensors(given))
@@ -243,10 +252,13 @@ class _Assembly:
             begun = f"{name}_{count}"
         return begun
 
-    def _copy(self, layer: Any) -> Any:
+    def _copy(
+        self, layer: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         if id(layer) not in self._copies:
             is_nested = isinstance(layer, Graph)
-            self._copies[id(layer)] = self._built(layer) if is_nested else copied(layer)
+            new = self._built(layer) if is_nested else spare.copy(layer, args, kwargs)
+            self._copies[id(layer)] = new
         return self._copies[id(layer)]
 
 

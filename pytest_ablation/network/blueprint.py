@@ -69,9 +69,9 @@ def looked_at(model_function: Callable[[], keras.Model], shapes: Any = None) -> 
     return known[key]
 
 
-def forget(model_function: Callable[[], keras.Model]) -> None:
-    """Let go of a function's network, which is built anew when it is looked at again."""
-    _LOOKED_AT.pop(model_function, None)
+def forget(model_function: Callable[[], keras.Model]) -> list[keras.Model]:
+    """Return what was looked at of a function, which is built anew when it is looked at again."""
+    return list(_LOOKED_AT.pop(model_function, {}).values())
 
 
 def _said(shapes: Any) -> str:
@@ -120,6 +120,12 @@ def without_weights() -> Iterator[None]:
             yield
     finally:
         del waiting[before:]
+
+
+def is_without_weights() -> bool:
+    """Tell whether a network built now has no weights."""
+    scope = global_state.get_global_attribute("stateless_scope")
+    return scope is not None and not scope.initialize_variables
 
 
 _LOOKED_AT: WeakKeyDictionary[Callable[[], keras.Model], dict[str, keras.Model]]
