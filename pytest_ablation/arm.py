@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import arrays
 from pytest_ablation.experiment import KERAS_TRAINER, Experiment, Lesion, Trial, canonical_json
 from pytest_ablation.run import Run
 from pytest_ablation.settings import listed, plain
-from pytest_ablation.trainer import Made
+from pytest_ablation.trainer import Made, version
 
 if TYPE_CHECKING:
     from pytest_ablation.network.anatomy import Anatomy

@@ -9,7 +9,6 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import beside, per_class, settings
@@ -20,6 +19,7 @@ from pytest_ablation.experiment import Lesion
 from pytest_ablation.per_class import ClassChange
 from pytest_ablation.reference import Saved
 from pytest_ablation.run import Run
+from pytest_ablation.trainer import version
 
 if TYPE_CHECKING:
     from pytest_ablation.arm import Arm

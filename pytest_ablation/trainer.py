@@ -198,11 +198,17 @@ def is_installed(file: str) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
+@cache
+def version(package: str) -> str:
+    """Return a package's version, which takes 0.3 ms to find."""
+    return importlib.metadata.version(package)
+
+
 def _versions(module: str) -> dict[str, str]:
     """Return the versions of the packages that a module came with."""
     with suppress(importlib.metadata.PackageNotFoundError):
-        return {module: importlib.metadata.version(module)}
-    return {name: importlib.metadata.version(name) for name in _packages().get(module, ())}
+        return {module: version(module)}
+    return {name: version(name) for name in _packages().get(module, ())}
 
 
 @cache
