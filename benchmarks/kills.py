@@ -79,7 +79,7 @@ def main() -> None:
         print(f"undisturbed: {time.perf_counter() - started:.0f} s", flush=True)
         counts = _kill(suite, killed, options.kills, options.longest)
         assert _pytest(suite, killed).wait() == 0
-        _compare(Store(undisturbed), Store(killed), counts)
+        compare(Store(undisturbed), Store(killed), counts)
 
 
 def _pytest(suite: Path, store: Path) -> subprocess.Popen[bytes]:
@@ -137,7 +137,8 @@ def _wait_until_gone(workers: list[psutil.Process]) -> None:
         raise SystemExit(f"workers outlived pytest: {alive}")
 
 
-def _compare(undisturbed: Store, killed: Store, counts: Counter[str]) -> None:
+def compare(undisturbed: Store, killed: Store, counts: Counter[str]) -> None:
+    """Print in what two stores differ, and end with an error where it is in more than times."""
     keys = undisturbed.keys("runs")
     differ = []
     for key in keys:
