@@ -156,7 +156,7 @@ def test_what_was_killed_is_done_anew(study: Study, tmp_path: Path) -> None:
 
 def test_what_fails_says_so(study: Study, tmp_path: Path) -> None:
     """After the last attempt the test has the cause, and the other trainings go on."""
-    with pytest.raises(TrainingError, match=r"the training was lost.* tried it 4 times: "):
+    with pytest.raises(TrainingError, match=r"the training was lost.* tried it 11 times: "):
         of_killed(study, tmp_path / "always").run(0)
     wrong = study.variant(EXPERIMENT, insert(Raises(), after="flatten"))
     with pytest.raises(TrainingError, match=r"(?s)failed: ValueError on .*\n.*not on a Tuesday"):

@@ -40,7 +40,7 @@ from pytest_ablation.resources import Resources, check, parsed
 from pytest_ablation.store import Store
 
 LOG = logging.getLogger("pytest_ablation")
-RETRIES = 3
+RETRIES = 10  # of a node that is preempted now and then, a long training sees several
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_COUNTS = 10.0  # of the nodes
 SECONDS_TO_TIDY = 5.0
@@ -196,6 +196,7 @@ class Cluster:
             self._do[kind] = ray.remote(
                 **given.options,
                 max_retries=RETRIES,
+                max_calls=0,  # else Ray ends a process that has a GPU after one training
                 runtime_env={"env_vars": _variables(threads, backend)},
             )(node.do)
         return self._do[kind]
