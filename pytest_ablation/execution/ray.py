@@ -116,9 +116,12 @@ class Cluster:
         with suppress(OSError):
             self._token.parent.mkdir(parents=True, exist_ok=True)
             self._token.touch()
-        self._board = (
-            ray.remote(node.Board).options(num_cpus=0, max_restarts=-1, max_task_retries=0).remote()
+        # Where the session is connected: of a node that comes and goes it would die each time.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        board = ray.remote(node.Board).options(
+            num_cpus=0, max_restarts=-1, max_task_retries=0, scheduling_strategy=here
         )
+        self._board = board.remote()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
