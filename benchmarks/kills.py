@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -137,15 +138,25 @@ def _wait_until_gone(workers: list[psutil.Process]) -> None:
         raise SystemExit(f"workers outlived pytest: {alive}")
 
 
-def compare(undisturbed: Store, killed: Store, counts: Counter[str]) -> None:
-    """Print in what two stores differ, and end with an error where it is in more than times."""
-    keys = undisturbed.keys("runs")
+def compare(
+    undisturbed: Store, killed: Store, counts: Counter[str], keys: Sequence[str] = ()
+) -> None:
+    """Print in what two stores differ, and end with an error where it is in more than times.
+
+    Args:
+        undisturbed: Of the study that nothing disturbed.
+        killed: Of the other.
+        counts: What was killed how often.
+        keys: The runs that both are to have; unless told, those of the first.
+    """
+    keys = keys or undisturbed.keys("runs")
     differ = []
     for key in keys:
         one, other = (store.read("runs", key).run for store in (undisturbed, killed))
         assert one is not None
         assert other is not None
-        facts = [(run.metrics, run.curves, run.correct, run.steps) for run in (one, other)]
+        # As text, in which NaN is NaN, and a number has all its digits.
+        facts = [repr((run.metrics, run.curves, run.correct, run.steps)) for run in (one, other)]
         differ += [key] if facts[0] != facts[1] else []
     damaged = sorted(path.name for path in (killed.folder / "damaged").glob("*"))
     left = sorted(path.name for path in (killed.folder / "checkpoints").iterdir())

@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -42,6 +43,9 @@ def main() -> None:
     parser.add_argument(
         "--longest", type=float, default=25.0, help="seconds before a kill, at most"
     )
+    parser.add_argument(
+        "--here", type=Path, help="a store of the same study, trained here with one thread a worker"
+    )
     parser.add_argument("--epochs", type=int, default=20, help="of the small study")
     parser.add_argument(
         "--shipped", action="store_true", help="the study of ablation_tests, quick and on shapes10"
@@ -56,16 +60,19 @@ def main() -> None:
             text = kills.SUITE.replace("EPOCHS", str(asked.epochs))
             (folder / "test_study.py").write_text(text)
         started = time.perf_counter()
-        here = [f"--ablation-workers={cores()}"]
-        status = _pytest(suite, folder / "here", [*options, *here]).wait()
+        here, workers = asked.here or folder / "here", f"--ablation-workers={cores()}"
+        status = _pytest(
+            suite, folder / "here", [*options, f"--ablation-store={here}", workers]
+        ).wait()
         print(f"here: exit code {status}, {time.perf_counter() - started:.0f} s", flush=True)
         started = time.perf_counter()
         with _cluster(folder) as nodes:
             there = [*options, "--ablation-executor=ray"]
             counts = _kill(suite, folder / "there", there, nodes, asked.kills, asked.longest)
         print(f"on the cluster: {time.perf_counter() - started:.0f} s")
-        kills.compare(Store(folder / "here"), Store(folder / "there"), counts)
-        _compare_claims(folder / "here.json", folder / "there.json")
+        told = [json.loads((folder / f"{name}.json").read_text()) for name in ("here", "there")]
+        kills.compare(Store(here), Store(folder / "there"), counts, _used(*told))
+        _compare_claims(*(each["claims"] for each in told))
 
 
 def _pytest(suite: Path, store: Path, options: list[str]) -> subprocess.Popen[bytes]:
@@ -172,9 +179,19 @@ def _kill(
     return counts
 
 
-def _compare_claims(here: Path, there: Path) -> None:
+def _used(here: Any, there: Any) -> list[str]:
+    """Return the runs that the findings are of; those trained on a guess are left out."""
+    used, again = (
+        {run["fingerprint"] for arm in findings["arms"] for run in arm["runs"]}
+        for findings in (here, there)
+    )
+    if used != again:
+        raise SystemExit(f"other trials: {len(used - again)} only here, {len(again - used)} there")
+    return sorted(used)
+
+
+def _compare_claims(one: Any, other: Any) -> None:
     """Print in what verdicts differ, but for those of times, which are this machine's."""
-    one, other = (json.loads(path.read_text())["claims"] for path in (here, there))
     found, again = (
         {(each["test"], each["claim"]): each["verdict"] for each in claims}
         for claims in (one, other)
