@@ -17,9 +17,8 @@ from pytest_ablation.network import masks
 from pytest_ablation.network.blueprint import is_without_weights
 from pytest_ablation.network.layer import copied
 
-MOST_SHAPES = (
-    8  # of each layer, those met last: a sweep over a layer's size gives the next a new one
-)
+# Of each layer, those met last: a sweep over a layer's size gives the next layer new ones.
+MOST_SHAPES = 8
 
 
 @dataclass
