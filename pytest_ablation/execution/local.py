@@ -135,6 +135,7 @@ class Workers:
     _attempts: dict[str, int] = field(default_factory=dict, init=False)
     _over: set[str] = field(default_factory=set, init=False)
     _took: list[float] = field(default_factory=list, init=False)
+    _shown: float = field(default=-math.inf, init=False)
     _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
     _closed: bool = field(default=False, init=False)
 
@@ -238,14 +239,13 @@ class Workers:
             self._queued[task.key] = task
 
     def _wait(self, key: str, show: Show) -> None:
-        shown = -math.inf
         while key not in self._done:
             self._dispatch()  # another session may have let go of a trial
             # Not before somebody waits: until then it is not known what is needed next.
             self._start_expected()
-            if time.monotonic() - shown >= SECONDS_BETWEEN_LOOKS:  # others end in between
+            if time.monotonic() - self._shown >= SECONDS_BETWEEN_LOOKS:  # others end in between
                 show(self._board(key))
-                shown = time.monotonic()
+                self._shown = time.monotonic()
             self._changed.wait(SECONDS_BETWEEN_LOOKS)
 
     def _board(self, key: str) -> Board:
