@@ -11,18 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from statistics import median, stdev
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_ablation import hosts
 from pytest_ablation import quantity as measures
-from pytest_ablation import reference as references
 from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted, Compared
 from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.quantity import Form, Measure, said
-from pytest_ablation.reference import Saved
+from pytest_ablation.since import Since
 from pytest_ablation.verdict import (
     Bound,
     Outcome,
@@ -32,9 +30,6 @@ from pytest_ablation.verdict import (
     seeds_to_tell,
     smallest_detectable,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
@@ -176,7 +171,7 @@ class Quantity:
         compared = self.made[-1]
         arms = [arm for side in self._sides for arm in side]
         lines = [_values_of(arm, self.measure, compared.seeds) for arm in arms]
-        lines += [self._values_then(compared.seeds)] if self.form == "since" else []
+        lines += [self._since.said(compared.seeds, self._is_exact)] if self.form == "since" else []
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
         shared = "" if self._is_exact else f"{over} comparisons"
@@ -257,17 +252,17 @@ class Quantity:
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
         study = self.arm.study
         sides = self._sides
-        if self.form == "since":
-            return self._decided_since(bound, seeds, comparisons)
         if self._is_exact:
             change = self._sum(sides[0], 0) - (self._sum(sides[1], 0) if len(sides) > 1 else 0.0)
+            change = self._since.exact_change() if self.form == "since" else change
             outcome: Outcome = "holds" if bound.allows(change) else "violated"
             return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
         if self.baseline and self._is_timed_in_turn:
             return self._timed(self.baseline, bound, comparisons)
 
         arms = [arm for side in sides for arm in side]
-        study.queue(*arms, seeds=seeds[0])
+        if self.form != "since":  # of which no more seeds are needed than the reference has
+            study.queue(*arms, seeds=seeds[0])
 
         if self.arm.source is not None and sides[1:] == ((self.arm.source,),):
             # Of one trained network with and without: what seeds differ in goes out of the change.
@@ -284,6 +279,10 @@ class Quantity:
             study.queue(*arms, seeds=seed + 1)  # where there are workers, all train at a time
             return self._sum(sides[0], seed)
 
+        if self.form == "since":
+            return self._since.decided(
+                value, bound, seeds=seeds, comparisons=comparisons, noise=self._noise
+            )
         if self._apart(seeds[0]):
             seeds = seeds[0], seeds[0]  # no more of them would tell
         verdict = decide(
@@ -323,79 +322,11 @@ class Quantity:
             f"nothing together: {do}",
         )
 
-    def _decided_since(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
-        """Decide on the change since the reference, or say why it cannot speak for it."""
-        study, name = self.arm.study, self.measure.name
-        then = self._then
-        self._mind_what_it_is_of(then)
-        self._warn_of_other_versions(then)
-        if self._is_exact:
-            change = self.measure.of(self.arm) - then.exact[name]
-            outcome: Outcome = "holds" if bound.allows(change) else "violated"
-            return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
-        saved = then.values[name]
-        least = min(seeds[0], len(saved))
-
-        def value(seed: int) -> float:
-            study.queue(self.arm, seeds=seed + 1)
-            return self._of(self.arm, seed)
-
-        study.queue(self.arm, seeds=least)
-        for seed in range(least):
-            value(seed)
-        self._mind_what_it_is_of(then)  # now it is known on what machine these were trained
-        return references.decide_since(
-            value,
-            saved,
-            bound,
-            seeds=seeds,
-            alpha=study.alpha,
-            comparisons=comparisons,
-            noise=self._noise(least),
-        )
-
     @property
-    def _then(self) -> Saved:
+    def _since(self) -> Since:
         reference = self.arm.study.reference
         assert reference is not None
-        try:
-            return reference.of(self.arm.experiment.name, self.arm.description)
-        except AblationError as error:
-            raise AblationError(f"{self.name}: {error}") from None
-
-    def _mind_what_it_is_of(self, then: Saved) -> None:
-        """Refuse a reference of something else.
-
-        Raises:
-            AblationError: It cannot speak for this quantity.
-        """
-        subject = self.arm.experiment
-        now = references.of(self.arm, subject.main_metric, subject.less_is_better)
-        if self.measure.name in hosts.OF_A_HOST and not now.hosts:
-            now = replace(now, hosts=then.hosts)  # not trained yet
-        why = then.cannot_speak_for(self.measure.name, now)
-        reference = self.arm.study.reference
-        if why and reference is not None:
-            raise AblationError(f"{self.name}: {reference.path} cannot tell: {why}.")
-
-    def _warn_of_other_versions(self, then: Saved) -> None:
-        now = self.arm.trial(0)
-        others = [
-            f"{name} {then.versions.get(name, 'none')}, now {now.versions.get(name, 'none')}"
-            for name in sorted({*then.versions, *now.versions})
-            if then.versions.get(name) != now.versions.get(name)
-        ]
-        if others and not self._is_exact:
-            warnings.warn(
-                AblationWarning(f"{self.name}: the reference is of {'; '.join(others)}."),
-                stacklevel=6,
-            )
-
-    def _values_then(self, seeds: int) -> str:
-        then, name = self._then, self.measure.name
-        values = [then.exact[name]] if self._is_exact else then.values[name][:seeds]
-        told = (said(v, self.measure.unit) for v in values if v is not None)
-        return f"{then.arm}, in the reference: {', '.join(told)}"
+        return Since(self.name, self.measure, self.arm, reference)
 
     def _noise(self, seeds: int) -> float:
         """Return the floor that the test set's own noise puts under the deviation of a value."""

@@ -164,7 +164,8 @@ def test_a_trainer_anywhere_reaches_the_workers(own: pytest.Pytester) -> None:
         """,
     )
     own.syspathinsert()
-    result = own.runpytest_subprocess("--ablation-workers=2", "--import-mode=importlib")
+    options = ("--ablation-workers=2", "--ablation-seeds=2", "--import-mode=importlib")
+    result = own.runpytest_subprocess(*options)
     result.assert_outcomes(passed=2)
     assert len(runs(own)) == 8
 
