@@ -360,6 +360,39 @@ def test_what_trainings_print_is_shown_as_pytest_shows_it(
     assert sorted(shown) == (["0", "1"] if is_shown else [])
 
 
+GREEDY = """
+import time
+import pytest
+from pytest_ablation import Experiment
+
+def takes_memory(trial, data, progress):
+    held = bytearray(300_000_000)
+    time.sleep(60)
+    return {"accuracy": len(held)}
+
+@pytest.fixture(scope="module")
+def experiment():
+    return Experiment({}, train=takes_memory)
+
+def test_it(baseline):
+    assert baseline.accuracy >= 0
+"""
+
+
+def test_what_runs_out_of_memory_ends(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray kills for its memory each time ends its test, with the cause, and not never."""
+    suite.makeconftest("")
+    suite.makepyfile(test_suite=GREEDY)
+    for name in ("PYTEST_ADDOPTS", "RAY_ADDRESS", "RAY_task_oom_retries"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")
+    result = suite.runpytest_subprocess("--ablation-executor=ray", "--ablation-seeds=1")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*was killed * since memory ran out: *low on memory*"])
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

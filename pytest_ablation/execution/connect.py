@@ -21,6 +21,7 @@ from pytest_ablation.store import Store
 
 SECONDS_TO_REACH = 10.0
 SECONDS_TO_CONNECT = 20.0  # after it was reached
+MEMORY_RETRIES = "3"  # of what runs out of memory; unless told, Ray tries it for good
 CLIENT_PORT = 10001  # Ray's own choice
 
 
@@ -86,6 +87,7 @@ def _connect(asked: str, address: str, cpus: int, shows_output: bool) -> None:
             socket.create_connection(place, timeout=SECONDS_TO_REACH).close()
         except (OSError, OverflowError) as error:
             raise AblationError(f"{wrong}: {error}. {_ADVICE}") from error
+    os.environ.setdefault("RAY_task_oom_retries", MEMORY_RETRIES)
     options: dict[str, Any] = {"address": address}
     if not address:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a test run reports to nobody

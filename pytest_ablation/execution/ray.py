@@ -165,9 +165,14 @@ class Cluster:
             return f"failed: {error}"
         if isinstance(error, FutureTimeoutError):
             return f"took longer than --ablation-timeout{where} and was ended."
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            cause = _joined(error).partition(" Object store memory usage")[0]  # 3 kB more follow
+            return (
+                f"was killed{where} time and again, since memory ran out: {cause}. "
+                "--ablation-resources=memory=BYTES reserves what a training takes."
+            )
         if isinstance(error, LOST):
-            cause = " ".join(str(error).split())
-            return f"was lost{where}, and Ray has tried it {RETRIES + 1} times: {cause}"
+            return f"was lost{where}, and Ray has tried it {RETRIES + 1} times: {_joined(error)}"
         written = str(one.told_by if one and one.told_by else error)
         return with_last_lines(f"{failed(error)}{where}", written)
 
@@ -403,6 +408,11 @@ def _variables(threads: int, backend: str) -> dict[str, str]:
 def _nodes() -> list[dict[str, float]]:
     """Return what each node has that is there now."""
     return [each["Resources"] for each in ray.nodes() if each["Alive"]]
+
+
+def _joined(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split())
 
 
 def _in_memory(array: Any) -> Any:
