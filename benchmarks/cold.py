@@ -34,13 +34,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="shapes10", help="as --ablation-data")
     parser.add_argument("--rivals-first", action="store_true", help="let the others begin")
+    parser.add_argument(
+        "--beside", action="append", choices=RIVALS, help="a rival, of those that are installed"
+    )
     parser.add_argument(RIVAL, nargs=2, metavar=("NAME", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.rival:
         name, file = options.rival
         Path(file).write_text(json.dumps(RIVALS[name](options.data)), encoding="utf-8")
         return
-    names = [STUDY, *(name for name in RIVALS if name != RAY or importlib.util.find_spec("ray"))]
+    asked = options.beside or RIVALS
+    names = [STUDY, *(name for name in asked if name != RAY or importlib.util.find_spec("ray"))]
     took: dict[str, float] = {}
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
