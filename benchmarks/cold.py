@@ -2,7 +2,7 @@
 
 The shipped study with one seed and an empty store, duets and report included; and beside it, in the
 same run, what people do today. Plain Keras, as a notebook has it: each of the five networks built
-and given to ``fit(validation_data=…)``, one after another. And where Ray is installed, Ray Tune:
+and given to ``fit(validation_data=…)``, one after another. And Ray Tune, where it is installed:
 the same five trainings as its trials, one a core. All take as many steps on the same images; each
 runs in a process of its own.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -44,7 +43,7 @@ def main() -> None:
         Path(file).write_text(json.dumps(RIVALS[name](options.data)), encoding="utf-8")
         return
     asked = options.beside or RIVALS
-    names = [STUDY, *(name for name in asked if name != RAY or importlib.util.find_spec("ray"))]
+    names = [STUDY, *(name for name in asked if name != RAY or _has_tune())]
     took: dict[str, float] = {}
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -60,6 +59,15 @@ def main() -> None:
         accuracies = " ".join(f"{100 * each:.1f}" for each in found[name])
         ratio = took[STUDY] / took[name]
         print(f"{name:16} {took[name]:7.1f} s  ratio {ratio:.2f}  test accuracies, %: {accuracies}")
+
+
+def _has_tune() -> bool:
+    """Tell whether Ray Tune is installed (``ray[tune]``): Ray alone lacks what it needs."""
+    try:
+        import ray.tune  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _processor() -> str:
