@@ -15,7 +15,7 @@ from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.board import Waiting
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import cores
-from pytest_ablation.execution.ray import Cluster
+from pytest_ablation.execution.ray import Cluster, nodes
 from pytest_ablation.resources import Resources, check
 from pytest_ablation.store import Store
 
@@ -56,10 +56,10 @@ def executor(
     is_ours = not ray.is_initialized()
     if is_ours:
         _connect(asked, address, max(1, cores() // sessions), shows_output)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    given = resources or _by_default(nodes)
+    there = nodes()
+    given = resources or _by_default(there)
     try:
-        check(given, nodes, f"--ablation-resources={given}")
+        check(given, there, f"--ablation-resources={given}")
     except AblationError:
         if is_ours:
             ray.shutdown()
@@ -122,6 +122,6 @@ def _at(address: str) -> str:
     return f" at {address}" if address else ""
 
 
-def _by_default(nodes: list[dict[str, float]]) -> Resources:
-    gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
+def _by_default(there: list[dict[str, float]]) -> Resources:
+    gpus = any(node.get("GPU", 0) >= 1 for node in there)
     return Resources(amounts={"CPU": 1.0, "GPU": 1.0} if gpus else {"CPU": 1.0})

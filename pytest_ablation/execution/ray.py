@@ -50,7 +50,6 @@ CARRIED = ("TF_", "XLA_", "JAX_", "KERAS_")
 LOST = (
     ray.exceptions.WorkerCrashedError,
     ray.exceptions.NodeDiedError,
-    ray.exceptions.OutOfMemoryError,
     ray.exceptions.LocalRayletDiedError,
     ray.exceptions.ObjectLostError,
 )
@@ -88,7 +87,6 @@ class Cluster:
     is_ours: bool
     session: str = field(default_factory=lambda: uuid.uuid4().hex[:16], init=False)
     workers: Workers | None = field(default=None, init=False)
-    _ahead: int = field(default=0, init=False)
     _grows: bool = field(default=False, init=False)
     _places: int = field(default=0, init=False)
     _given: dict[str, Resources] = field(default_factory=dict, init=False)
@@ -198,7 +196,7 @@ class Cluster:
         kind = task.resources, task.threads, backend
         if kind not in self._do:
             given = self._resources(task.resources)
-            check(given, _nodes(), f'Recipe(resources="{task.resources}")')
+            check(given, nodes(), f'Recipe(resources="{task.resources}")')
             self._given[task.resources] = given
             threads = min(given.threads, task.threads or given.threads)
             self._do[kind] = ray.remote(
@@ -330,9 +328,9 @@ class Cluster:
 
     def _fitting(self) -> int:
         # Of trainings that are given less than others, more fit; Ray has the others wait.
-        nodes = _nodes()
+        there = nodes()
         kinds = list(self._given.values()) or [self.default]
-        return max(sum(map(given.at_a_time, nodes)) for given in kinds)
+        return max(sum(map(given.at_a_time, there)) for given in kinds)
 
     def _with_those_ahead(self) -> int:
         # What waits on the cluster is what one that grows on demand grows by.
@@ -405,7 +403,7 @@ def _variables(threads: int, backend: str) -> dict[str, str]:
     return {**variables, **thread_variables(threads)}
 
 
-def _nodes() -> list[dict[str, float]]:
+def nodes() -> list[dict[str, float]]:
     """Return what each node has that is there now."""
     return [each["Resources"] for each in ray.nodes() if each["Alive"]]
 
