@@ -63,7 +63,7 @@ from pathlib import Path
 import numpy as np
 from conftest import EXPERIMENT
 from pytest_ablation import Run
-from pytest_ablation.execution.local import Here
+from pytest_ablation.execution.here import Here
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study

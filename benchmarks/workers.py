@@ -18,7 +18,7 @@ import numpy as np
 from pytest_ablation.execution import local
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.machine import cores
-from pytest_ablation.execution.worker import Probing, Training
+from pytest_ablation.execution.task import Probing, Training
 from pytest_ablation.store import Store
 
 

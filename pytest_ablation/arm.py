@@ -61,11 +61,11 @@ class Arm:
     @cached_property
     def model(self) -> Any:
         """The network as a Keras model, untrained."""
-        from pytest_ablation.network import blueprint
+        from pytest_ablation.network import weightless
 
         experiment = self.experiment
         with _precision(experiment.recipe.precision):
-            return blueprint.looked_at(experiment.model, arrays.shapes(experiment.data.x_train))
+            return weightless.looked_at(experiment.model, arrays.shapes(experiment.data.x_train))
 
     @property
     def params(self) -> int:
@@ -99,11 +99,11 @@ class Arm:
     def forget_network(self) -> None:
         """Keep of a variant's network what there is to say of it; it is built anew if asked for."""
         if self.has_network and self.source is None:
-            from pytest_ablation.network import blueprint, spare
+            from pytest_ablation.network import spare, weightless
 
             _ = self.anatomy
             self.__dict__.pop("model", None)
-            for network in blueprint.forget(self.experiment.model):
+            for network in weightless.forget(self.experiment.model):
                 spare.let_go(network)
 
     @property

@@ -10,21 +10,14 @@ from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from pytest_ablation.ablation import (
-    Ablation,
-    How,
-    ModelFunction,
-    feed_with,
-    lesion,
-    remove,
-    train_with,
-)
+from pytest_ablation.ablation import Ablation, feed_with, lesion, remove, train_with
 from pytest_ablation.data.edits import without_class
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.edited import naming
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.selectors import Selector, select, word
+from pytest_ablation.steps import How, ModelFunction
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -70,9 +63,9 @@ def leave_one_out(
             names = _named(selectors, of)
             return _of_recipe(of, names) if isinstance(of, Recipe) else _of_classes(names)
 
-    from pytest_ablation.network import blueprint, graph, reading
+    from pytest_ablation.network import graph, reading, weightless
 
-    known = graph.sites(reading.read(blueprint.looked_at(of)))
+    known = graph.sites(reading.read(weightless.looked_at(of)))
     with naming(f"leave_one_out({said})"):
         chosen = {site.key: site for each in selectors or ("*",) for site in select(known, each)}
         if by is None:
@@ -106,10 +99,10 @@ def lesion_each(
     """
     import pytest
 
-    from pytest_ablation.network import blueprint, graph, reading
+    from pytest_ablation.network import graph, reading, weightless
     from pytest_ablation.network.lesion import units
 
-    read = reading.read(blueprint.looked_at(model_function))
+    read = reading.read(weightless.looked_at(model_function))
     known = graph.sites(read)
     with naming(f"lesion_each({', '.join(map(word, (model_function, *selectors)))})"):
         chosen = {site.path: site for each in selectors for site in select(known, each)}

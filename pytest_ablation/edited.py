@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from pytest_ablation import arrays, settings
-from pytest_ablation.ablation import (
-    Ablation,
+from pytest_ablation.ablation import Ablation
+from pytest_ablation.dataset import Dataset
+from pytest_ablation.errors import AblationError
+from pytest_ablation.experiment import Experiment, Lesion
+from pytest_ablation.selectors import select, word
+from pytest_ablation.steps import (
     Configure,
     Cut,
     FeedWith,
@@ -26,10 +30,6 @@ from pytest_ablation.ablation import (
     TrainWith,
     Use,
 )
-from pytest_ablation.dataset import Dataset
-from pytest_ablation.errors import AblationError
-from pytest_ablation.experiment import Experiment, Lesion
-from pytest_ablation.selectors import select, word
 
 if TYPE_CHECKING:
     import keras
@@ -53,9 +53,10 @@ class EditedModel:
 
     def __call__(self) -> keras.Model:
         """Return the edited network."""
-        from pytest_ablation.network import blueprint
 
-        base = blueprint.looked_at(self.base, self.shapes)
+        from pytest_ablation.network import weightless
+
+        base = weightless.looked_at(self.base, self.shapes)
         return _assembled(_applied_to_known(base, self.steps, self.shapes)[0], self.steps)
 
 
@@ -74,8 +75,6 @@ def experiment(target: Experiment, ablation: Ablation) -> Experiment:
         elif isinstance(step, FeedWith):
             target = with_fields(target, data=_fed(target, step))
     if steps := ablation.model_steps:
-        from pytest_ablation.network import blueprint
-
         if target.has_settings:
             raise AblationError(
                 f"{steps[0]!r}: the experiment has settings and no Keras network to edit. "
@@ -83,7 +82,9 @@ def experiment(target: Experiment, ablation: Ablation) -> Experiment:
             )
         shapes = arrays.shapes(target.data.x_train)
         target = with_fields(target, model=EditedModel(target.model, steps, shapes))
-        blueprint.looked_at(target.model, shapes)
+        from pytest_ablation.network import weightless
+
+        weightless.looked_at(target.model, shapes)
     return target
 
 
@@ -265,9 +266,9 @@ def _applied(
 
 
 def _step(graph: Graph, step: GraphStep) -> tuple[Graph, list[str]]:
-    from pytest_ablation.network import surgery
+    from pytest_ablation.network import bridging, cutting, surgery
 
-    asked = surgery.Asked(repr(step), step.repair)
+    asked = bridging.Asked(repr(step), step.repair)
     match step:
         case Remove():
             return surgery.remove(graph, step.selectors, asked)
@@ -278,4 +279,4 @@ def _step(graph: Graph, step: GraphStep) -> tuple[Graph, list[str]]:
         case Insert():
             return surgery.insert(graph, step.layer, step.after, asked)
         case Cut():
-            return surgery.cut(graph, step.branch, step.into, asked)
+            return cutting.cut(graph, step.branch, step.into, asked)

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_ablation.arm import Arm
 from pytest_ablation.execution.board import Usage
-from pytest_ablation.execution.worker import Probing, Result, Task
+from pytest_ablation.execution.task import Probing, Result, Task
 from pytest_ablation.experiment import Trial
 from pytest_ablation.study import Executor, Study
 

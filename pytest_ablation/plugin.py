@@ -6,14 +6,12 @@ imported where it is used.
 
 from __future__ import annotations
 
-import gc
 import inspect
-import os
 import re
 import sys
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from pytest_ablation import hookspecs, options, suite
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.report import junit
 from pytest_ablation.reporting import Reporting
+from pytest_ablation.session import checked, data_of, end, look_ahead, reference_of, study_of
 
 if TYPE_CHECKING:
     from pytest_ablation.arm import Arm
@@ -31,20 +30,13 @@ if TYPE_CHECKING:
     from pytest_ablation.dataset import Dataset
     from pytest_ablation.evidence import Entry
     from pytest_ablation.experiment import Experiment
-    from pytest_ablation.reference import Reference
-    from pytest_ablation.store import Store
-    from pytest_ablation.study import Executor, Study
     from pytest_ablation.trained import Trained
 
 PACKAGE = Path(__file__).parent
 
-STUDY = pytest.StashKey["Study"]()
-DATA = pytest.StashKey["Dataset"]()
 TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
-REFERENCE = pytest.StashKey["Reference"]()
 SHEET_SENT = pytest.StashKey[bool]()
-SEEN = pytest.StashKey[dict[int, "Experiment"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
         options.check_exports(config)
         options.check_save(config)
         options.check_tracked(config)
-    reference = _reference(config)
+    reference = reference_of(config)
     if options.plan(config):
         config.option.setuponly = True  # pytest's own way to set tests up and not call them
     config.pluginmanager.register(Reporting(config, reference), "ablation-reporting")
@@ -90,109 +82,10 @@ def _track(config: pytest.Config) -> None:
         config.pluginmanager.register(tracking, f"ablation-tracking-{number}")
 
 
-def _reference(config: pytest.Config) -> Reference | None:
-    path = options.against(config)
-    if path is None:
-        return None
-    from pytest_ablation import reference
-
-    try:
-        config.stash[REFERENCE] = reference.load(path)
-    except AblationError as error:
-        raise pytest.UsageError(f"--ablation-against={error}") from error
-    return config.stash[REFERENCE]
-
-
-# ---------------------------------------------------------------------------------- the study
-
-
-def _study(session: pytest.Session, trainer: str = "") -> Study:
-    """Return the session's study; who trains its first experiment tells of the machine."""
-    config = session.config
-    if STUDY not in config.stash:
-        from pytest_ablation.execution import machine
-        from pytest_ablation.plan import NothingTrained
-        from pytest_ablation.profile import PROFILES
-        from pytest_ablation.store import Store
-        from pytest_ablation.study import Study
-        from pytest_ablation.training.device import sees_gpu
-
-        machine.share_gpus()
-        # Nothing that Keras has imported is garbage: each look at all of it took 0.4 s.
-        gc.freeze()
-        store = Store(options.store(config))
-        try:
-            executor = _executor(config, store, sees_gpu(trainer))
-        except AblationError as error:  # without a cluster no other test has one either
-            session.shouldstop = str(error)
-            raise
-        profile = options.profile(config)
-        if profile == "auto":
-            profile = "full" if executor.uses_gpus() or sees_gpu(trainer) else "quick"
-        config.stash[STUDY] = Study(
-            store=store,
-            profile=PROFILES[profile],
-            asked_seeds=options.seeds(config),
-            refresh=options.refresh(config),
-            alpha=options.alpha(config),
-            reference=config.stash.get(REFERENCE, None),
-            comparisons=sum(map(suite.comparisons, filter(suite.is_of_an_arm, session.items))),
-            executor=NothingTrained(executor) if options.plan(config) else executor,
-        )
-    return config.stash[STUDY]
-
-
-def _executor(config: pytest.Config, store: Store, sees_gpu: bool) -> Executor:
-    """Return who trains."""
-    from pytest_ablation.report.progress import shown
-
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    capture = config.pluginmanager.getplugin("capturemanager")
-    sessions = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if (asked := options.executor(config)) != "local":
-        from pytest_ablation.execution import connect
-
-        return connect.executor(
-            store,
-            asked=asked,
-            resources=options.resources(config),
-            workers=options.workers(config),
-            sessions=sessions,
-            timeout=options.timeout(config),
-            waiting=lambda: shown(reporter, capture),
-            shows_output=config.getoption("capture") == "no",
-        )
-    from pytest_ablation.execution import local
-
-    return local.executor(
-        store,
-        workers=options.workers(config),
-        sees_gpu=sees_gpu,
-        sessions=sessions,
-        index=int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
-        timeout=options.timeout(config),
-        waiting=lambda: shown(reporter, capture),
-        may_be_fewer=not options.plan(config),
-    )
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """End the workers, however the session ends, and note what was used of the store."""
-    study = session.config.stash.get(STUDY, None)
-    if study is None:
-        return
-    study.executor.close()
-    if study.used:
-        study.store.note_used(study.name, study.used)
-
-
-def _data(config: pytest.Config) -> Dataset:
-    if DATA not in config.stash:
-        from pytest_ablation import data
-
-        config.stash[DATA] = data.load(options.data(config), options.store(config) / "data")
-    return config.stash[DATA]
+    end(session)
 
 
 @contextmanager
@@ -211,7 +104,7 @@ def _one_line() -> Iterator[None]:
 def cifar10(pytestconfig: pytest.Config) -> Dataset:
     """CIFAR-10 as a Dataset: from where --ablation-data says."""
     with _one_line():
-        data = _data(pytestconfig)
+        data = data_of(pytestconfig)
     if data.stand_in:
         warnings.warn(AblationWarning(data.stand_in), stacklevel=2)
     return data
@@ -233,9 +126,9 @@ def baseline(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
     from pytest_ablation.trained import Trained
 
     with _one_line():
-        _checked(experiment)
-        study = _study(request.session, experiment.trainer)
-        _look_ahead(request, experiment, study)
+        checked(experiment)
+        study = study_of(request.session, experiment.trainer)
+        look_ahead(request, experiment, study)
         trained = Trained(study.baseline(experiment), asserted=_asserted(request.node))
     request.node.stash.setdefault(TRAINED, trained)
     return trained
@@ -247,9 +140,9 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
     from pytest_ablation.trained import Trained
 
     with _one_line():
-        _checked(experiment)
-        study = _study(request.session, experiment.trainer)
-        _look_ahead(request, experiment, study)
+        checked(experiment)
+        study = study_of(request.session, experiment.trainer)
+        look_ahead(request, experiment, study)
         ablation = suite.ablation(request.node)
 
         def parts() -> tuple[Arm, ...]:
@@ -285,58 +178,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         item.user_properties[:] = [own for own in item.user_properties if not junit.is_ours(own)]
 
 
-def _checked(experiment: object) -> None:
-    from pytest_ablation import trainer
-    from pytest_ablation.experiment import KERAS_TRAINER, Experiment
-
-    if not isinstance(experiment, Experiment):
-        raise AblationError(
-            f"the fixture `experiment` returned {type(experiment).__name__}; return an Experiment."
-        )
-    if experiment.trainer != KERAS_TRAINER:
-        trainer.found(experiment.train)
-
-
-def _look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: Study) -> None:
-    """Before this experiment's first training, see what all its tests will need.
-
-    What they surely need trains while other things are waited for. A wrong ablation is said now, so
-    that who reads it can mend it; its test ends as an error when it is its turn.
-    """
-    seen = request.config.stash.setdefault(SEEN, {})
-    if id(experiment) in seen:
-        return
-    seen[id(experiment)] = experiment  # kept, so that the id stays its own
-    from pytest_ablation import plan
-
-    needed = []
-    for item in suite.of_one_experiment(request.node):
-        arms = [study.baseline(experiment)] if suite.trains_baseline(item) else []
-        try:
-            if suite.asks_for_a_variant(item):
-                variant = study.variant(experiment, suite.ablation(item))
-                arms += [variant] if suite.trains_variant(item) else []
-        except AblationError as error:
-            if item is not request.node and not suite.is_to_be_skipped(item, error):
-                _say(request.config, f"will end in an error: {item.nodeid}: {error}")
-        needed.append(arms)
-    if options.plan(request.config):
-        plan.prepare(study, [arm for arms in needed for arm in arms])
-        return
-    for arms in needed:
-        study.queue(*arms, seeds=study.seeds[0])
-
-
-def _say(config: pytest.Config, text: str) -> None:
-    """Write a line in red, in the midst of a test."""
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if reporter is not None:
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            reporter.ensure_newline()
-            reporter.write_line(text, red=True)
-
-
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name a parametrized test after its ablation."""
     if "pytest_ablation.ablation" not in sys.modules:
@@ -367,7 +208,7 @@ def pytest_report_collectionfinish(
     if not wanted or config.option.collectonly:
         return None
     try:
-        data = _data(config)
+        data = data_of(config)
     except AblationError as error:
         raise pytest.UsageError(str(error)) from error
     if data.stand_in:
@@ -431,7 +272,7 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
         of_variant = suite.asks_for_a_variant(item)
         arms = [subject.reference or subject.arm] if suite.trains_baseline(item) else []
         arms += [subject.arm] if of_variant and suite.trains_variant(item) else []
-        study = _study(item.session)
+        study = study_of(item.session)
         try:
             planned = plan.of(study, arms)
         except AblationError as error:

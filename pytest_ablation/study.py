@@ -20,7 +20,7 @@ from pytest_ablation.dataset import Dataset
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.board import Usage
-from pytest_ablation.execution.worker import (
+from pytest_ablation.execution.task import (
     Lesioning,
     Probing,
     Result,

@@ -16,8 +16,8 @@ from scipy import stats
 
 from pytest_ablation import Dataset, Experiment, Recipe, insert, train_with, use
 from pytest_ablation.arm import Arm
-from pytest_ablation.execution.local import Here
-from pytest_ablation.execution.worker import Together
+from pytest_ablation.execution.here import Here
+from pytest_ablation.execution.task import Together
 from pytest_ablation.experiment import Trial
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Run, Watcher

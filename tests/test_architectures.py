@@ -23,7 +23,7 @@ from pytest_ablation import (
     replace,
     shortcut,
 )
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import blueprint, weightless
 
 SHAPE = (64, 64, 3)
 # A Dense layer on an image that is no longer pooled has thousands of millions.
@@ -117,8 +117,8 @@ def _parameters(layer: Any) -> int:
 def looked_at(function: Callable[[], keras.Model], ablation: Ablation) -> keras.Model | str:
     """Return the edited network without weights, or the error that says why there is none."""
     try:
-        with blueprint.without_weights():
-            return ablation(blueprint.looked_at(function))
+        with weightless.without_weights():
+            return ablation(weightless.looked_at(function))
     except AblationError as error:
         return str(error)
 
@@ -146,7 +146,7 @@ def test_edits_of_a_public_architecture(ablation: Ablation) -> None:
         assert network.startswith(repr(ablation))
         return
     assert network.count_params() == counted(network)
-    assert blueprint.of(network) != blueprint.of(blueprint.looked_at(family("MobileNetV2")))
+    assert blueprint.of(network) != blueprint.of(weightless.looked_at(family("MobileNetV2")))
 
 
 @pytest.mark.slow
@@ -173,5 +173,5 @@ def test_every_edit_of_every_family(function: Callable[[], keras.Model]) -> None
 
 
 def _has_blocks(function: Callable[[], keras.Model]) -> bool:
-    names = [layer.name for layer in blueprint.looked_at(function).layers]
+    names = [layer.name for layer in weightless.looked_at(function).layers]
     return any(name.startswith("block") for name in names)

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from pytest_ablation.network import blueprint, cost
+from pytest_ablation.network import blueprint, cost, weightless
 from tests.xla import NETWORKS
 
 
@@ -37,7 +37,7 @@ def test_the_count_is_that_of_xla(
 ) -> None:
     """A layer's operations are those that a compiler finds in it, whatever Keras runs on."""
     function, apart = NETWORKS[name]
-    counted = cost.of(blueprint.looked_at(function))
+    counted = cost.of(weightless.looked_at(function))
     ours, by_xla = counts_under_jax[name]
     assert counted.uncounted == ()
     assert counted.flops == ours
@@ -65,7 +65,7 @@ def forgotten() -> Iterator[None]:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_known_architectures_cost_what_was_published(name: str) -> None:
     """In kernels, halved to multiply-adds as papers have them, within what they round off."""
-    model = blueprint.looked_at(lambda: getattr(keras.applications, name)(weights=None))
+    model = weightless.looked_at(lambda: getattr(keras.applications, name)(weights=None))
     counted = cost.of(model)
     kernels = sum(counted.layers[path] for path, layer in leaves(model) if has_kernel(layer))
     assert counted.uncounted == ()
@@ -106,7 +106,7 @@ def shared() -> keras.Model:
 def test_a_shared_network_counts_at_each_call_and_its_size() -> None:
     """Sharing saves parameters and no time, and each call has the size of its own input."""
     places = 8 * 8 + 18 * 18
-    assert cost.of(blueprint.looked_at(shared)).layers == {
+    assert cost.of(weightless.looked_at(shared)).layers == {
         "within/conv": (2 * 27 + 1) * 4 * places,
         "within/pool": 4 * places,
         "add": 4,
@@ -232,7 +232,7 @@ def test_counting_leaves_a_network_as_it_was() -> None:
     def network() -> keras.Model:
         return keras.Sequential([keras.Input((6, 4)), layers.LSTM(3), layers.Dense(2)])
 
-    model = blueprint.looked_at(network)
+    model = weightless.looked_at(network)
     before = blueprint.of(model)
     assert cost.of(model) == cost.of(model)
     assert blueprint.of(model) == before

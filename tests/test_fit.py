@@ -21,7 +21,7 @@ from keras import layers
 
 from pytest_ablation import Dataset, Experiment, Recipe, Run, configure, remove, train_with
 from pytest_ablation.arm import Arm
-from pytest_ablation.execution.local import Here
+from pytest_ablation.execution.here import Here
 from pytest_ablation.experiment import Trial
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Watcher

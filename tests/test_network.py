@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 from pytest_ablation import AblationError, remove, replace
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import blueprint, weightless
 from tests.tiny import net
 
 
@@ -212,12 +212,12 @@ def test_a_network_that_is_looked_at_is_the_network_that_is_trained(
     function: Callable[[], keras.Model],
 ) -> None:
     """What is read off a network without weights is what training builds; once for all who ask."""
-    looked_at, trained = blueprint.looked_at(function), blueprint.fresh(function)
+    looked_at, trained = weightless.looked_at(function), blueprint.fresh(function)
     assert blueprint.of(looked_at) == blueprint.of(trained)
     one, other = (blueprint.summary(model).splitlines()[1:] for model in (looked_at, trained))
     assert one == other  # below the title, where Keras has numbered the two
     assert looked_at.count_params() == trained.count_params()
-    assert blueprint.looked_at(function) is looked_at
+    assert weightless.looked_at(function) is looked_at
 
 
 def test_layers_within_a_layer_start_apart() -> None:
@@ -255,7 +255,7 @@ def test_a_layer_in_two_networks_is_refused() -> None:
         return keras.Model(given, inner(shared(given)))
 
     message = 'the layer "shared" is in two networks, as "shared" and as "inner/shared"'
-    for act in (blueprint.looked_at, lambda function: remove("shared")(function())):
+    for act in (weightless.looked_at, lambda function: remove("shared")(function())):
         with pytest.raises(AblationError, match=message):
             act(network)
 
@@ -281,7 +281,7 @@ SEEN = np.random.default_rng(0).normal([5, 6, 7], [1, 2, 3], (50, 3)).astype(np.
 )
 def test_what_was_learned_of_data_before_training_stays(make: Callable[[], keras.Model]) -> None:
     """Baseline and variant have the statistics that the user's function has adapted."""
-    model = blueprint.looked_at(make)
+    model = weightless.looked_at(make)
     expected = make().get_layer("first")(SEEN)
     for network in (model, remove(layers.Dropout)(model), remove(layers.Dropout)(make())):
         built = blueprint.build(blueprint.of(network), seed=0).get_layer("first")

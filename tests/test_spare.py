@@ -12,7 +12,7 @@ from keras import layers
 
 from pytest_ablation import Ablation, AblationError, configure, insert, remove, replace
 from pytest_ablation.edited import EditedModel
-from pytest_ablation.network import anatomy, blueprint, spare
+from pytest_ablation.network import anatomy, blueprint, spare, weightless
 from pytest_ablation.network.anatomy import Anatomy
 from tests.test_surgery import attention, gated, nested, residual, siamese
 
@@ -60,10 +60,10 @@ def looked_at(network: Callable[[], keras.Model], edit: Ablation) -> Anatomy | s
     """Return what there is to say of a variant, or why there is none, and let go of its network."""
     edited = EditedModel(network, edit.model_steps, None)
     try:
-        said = anatomy.of(blueprint.looked_at(edited))
+        said = anatomy.of(weightless.looked_at(edited))
     except AblationError as error:
         return str(error)
-    for each in blueprint.forget(edited):
+    for each in weightless.forget(edited):
         spare.let_go(each)
     return said
 
@@ -91,21 +91,21 @@ def test_the_layers_of_a_network_let_go_are_used_again() -> None:
     first, second = (
         EditedModel(chain, configure("drop", rate=rate).model_steps, None) for rate in (0.1, 0.2)
     )
-    made = set(blueprint.looked_at(first).layers)
-    for each in blueprint.forget(first):
+    made = set(weightless.looked_at(first).layers)
+    for each in weightless.forget(first):
         spare.let_go(each)
-    again = [layer.name for layer in blueprint.looked_at(second).layers if layer in made]
+    again = [layer.name for layer in weightless.looked_at(second).layers if layer in made]
     assert again == ["conv2d", "layer_normalization", "flatten", "dense", "dense_1"]
 
 
 def test_a_network_that_is_in_use_keeps_its_layers() -> None:
     """What another looks at meanwhile shares no layer with it, nor does a network to be trained."""
     kept, other = (EditedModel(chain, EDITS[0].model_steps, None) for _ in range(2))
-    network = blueprint.looked_at(kept)
-    blueprint.looked_at(other)
-    for each in blueprint.forget(other):
+    network = weightless.looked_at(kept)
+    weightless.looked_at(other)
+    for each in weightless.forget(other):
         spare.let_go(each)
     trained = EDITS[0](blueprint.fresh(chain))
-    for another in (blueprint.looked_at(other), trained):
+    for another in (weightless.looked_at(other), trained):
         assert not set(network.layers) & set(another.layers)
     assert trained.predict(np.zeros((1, 8, 8, 3)), verbose=0).shape == (1, 3)

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from pytest_ablation.network import blueprint, cost
+from pytest_ablation.network import cost, weightless
 
 Network = Callable[[], keras.Model]
 
@@ -165,6 +165,6 @@ def counted_by_xla(model: keras.Model) -> float:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    networks = {name: blueprint.looked_at(function) for name, (function, _) in NETWORKS.items()}
+    networks = {name: weightless.looked_at(function) for name, (function, _) in NETWORKS.items()}
     counts = {name: (cost.of(m).flops, counted_by_xla(m)) for name, m in networks.items()}
     print(json.dumps(counts))

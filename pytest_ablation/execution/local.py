@@ -1,4 +1,4 @@
-"""Tasks done on this machine: in worker processes, or in pytest's own. What is next, is here."""
+"""Tasks done elsewhere than in pytest's process, and which of them is next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -19,68 +18,18 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
+from pytest_ablation.errors import AblationWarning, TrainingError
 from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
+from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.machine import cores
-from pytest_ablation.execution.slot import Place, Slot, failed, with_last_lines
-from pytest_ablation.execution.worker import Probing, Result, Task, Together, Training
-from pytest_ablation.run import Progress
+from pytest_ablation.execution.slot import Place, Slot
+from pytest_ablation.execution.task import Probing, Result, Task, Together, Training
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 
 SECONDS_BETWEEN_LOOKS = 0.25
 ATTEMPTS = 2
 WORTH_A_PROBE = 120.0  # seconds of training, below which it does not matter how they are shared out
-
-
-@dataclass(eq=False)
-class Here:
-    """Does each task in this process, when its result is asked for.
-
-    Attributes:
-        waiting: A context while a result is waited for; gives the function that shows how it goes.
-    """
-
-    waiting: Waiting
-    workers: int = field(default=1, init=False)
-    scratch: None = field(default=None, init=False)
-    where: str = field(default="", init=False)
-    usage: None = field(default=None, init=False)
-
-    def uses_gpus(self, resources: str = "") -> bool:
-        """Tell that nothing is known of other machines' GPUs."""
-        return False
-
-    def queue(self, task: Task) -> None:
-        """Do nothing yet."""
-
-    def expect(self, task: Task) -> None:
-        """Do nothing: one task at a time leaves nobody idle."""
-
-    def result(self, task: Task) -> Result:
-        """Do the task and return what it gives."""
-        with self.waiting() as show:
-
-            def tell(progress: Progress | None) -> None:
-                show(Board(running=((task.name, progress),), done=0, known=1, seconds_left=None))
-
-            tell(None)
-            try:
-                result = task(wait=True, tell=tell)
-            except TrainingError:
-                raise
-            except AblationError as error:
-                raise TrainingError(f"{task.name}: the training failed: {error}") from error
-            except Exception as error:
-                trace = "".join(traceback.format_exception(error))
-                raise TrainingError(
-                    f"{task.name}: the training {with_last_lines(failed(error), trace)}"
-                ) from error
-        assert result is not None
-        return result
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to end."""
 
 
 class Elsewhere(Protocol):

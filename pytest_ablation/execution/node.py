@@ -20,7 +20,7 @@ import ray
 
 from pytest_ablation.errors import AblationError, DataError
 from pytest_ablation.execution import by_value, worker
-from pytest_ablation.execution.worker import (
+from pytest_ablation.execution.task import (
     Lesioning,
     Probing,
     Result,

@@ -35,7 +35,7 @@ from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import thread_variables
 from pytest_ablation.execution.slot import failed, with_last_lines
-from pytest_ablation.execution.worker import Lesioning, Result, Task
+from pytest_ablation.execution.task import Lesioning, Result, Task
 from pytest_ablation.resources import Resources, check, parsed
 from pytest_ablation.store import Store
 

@@ -22,7 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution import worker
 from pytest_ablation.execution.machine import thread_variables
-from pytest_ablation.execution.worker import Result, Task
+from pytest_ablation.execution.task import Result, Task
 
 LAST_LINES = 12
 ANSI = r"\x1b\[[0-9;]*m"

@@ -10,7 +10,6 @@ import keras
 from pytest_ablation.errors import AblationError, UnbuildableError
 from pytest_ablation.network import masks, spare
 from pytest_ablation.network.adapter import adapters
-from pytest_ablation.network.blueprint import keras_name, without_weights
 from pytest_ablation.network.graph import (
     UNMASKED,
     Bridge,
@@ -24,6 +23,8 @@ from pytest_ablation.network.graph import (
     sites,
 )
 from pytest_ablation.network.layer import first_line, said_shape, said_shapes
+from pytest_ablation.network.naming import keras_name
+from pytest_ablation.network.weightless import without_weights
 
 
 class _MisfitError(Exception):

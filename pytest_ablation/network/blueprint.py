@@ -11,17 +11,15 @@ import marshal
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import keras
-from keras.src.backend.common import global_state  # private: there is no other way to the list
 from keras.src.saving.serialization_lib import SafeModeScope  # private: likewise, for a while
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
+from pytest_ablation.network import naming
 from pytest_ablation.network.adapted import told_what_was_adapted
 
 
@@ -37,56 +35,18 @@ def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
         AblationError: The function returns no Keras model, or one without a configuration.
     """
     model = _called(model_function)
-    names = _names(model)
-    if _numbered(names, given=[True] * len(names)) == [name for name, _ in names]:
+    names = naming.names(model)
+    if naming.numbered(names, given=[True] * len(names)) == [name for name, _ in names]:
         return model
-    again = _names(_called(model_function))
+    again = naming.names(_called(model_function))
     given = [old != new for old, new in zip(names, again, strict=True)]
-    renamed = dict(zip([name for name, _ in names], _numbered(names, given), strict=True))
-    return _deserialized(_with_names(json.loads(of(model)), renamed))
-
-
-def looked_at(model_function: Callable[[], keras.Model], shapes: Any = None) -> keras.Model:
-    """Return a function's network as `fresh` does, to look at and not to train.
-
-    It is built once for all who look, and without weights, which takes a third of the time. A
-    function that computes with its weights gets them.
-
-    Args:
-        model_function: The function.
-        shapes: Of the examples that it will be given, where that is known.
-
-    Raises:
-        AblationError: As `fresh` and `shaped` do.
-    """
-    known = _LOOKED_AT.setdefault(model_function, {})
-    policy = str(keras.config.dtype_policy().name)
-    for key, given in ((policy, None), (f"{policy} {shapes}", shapes)):
-        if key not in known:
-            known[key] = _looked_at(model_function, given)
-        if known[key].built or shapes is None:
-            break
-    return known[key]
-
-
-def forget(model_function: Callable[[], keras.Model]) -> list[keras.Model]:
-    """Return what was looked at of a function, which is built anew when it is looked at again."""
-    return list(_LOOKED_AT.pop(model_function, {}).values())
+    renamed = dict(zip([name for name, _ in names], naming.numbered(names, given), strict=True))
+    return _deserialized(naming.with_names(json.loads(of(model)), renamed))
 
 
 def _said(shapes: Any) -> str:
     """Return shapes without the number of examples: ``(32, 32, 3)``."""
     return re.sub(r"\(None,? ?", "(", str(shapes))
-
-
-def _looked_at(model_function: Callable[[], keras.Model], shapes: Any) -> keras.Model:
-    try:
-        with without_weights():
-            return shaped(fresh(model_function), shapes)
-    except AblationError:
-        raise
-    except Exception:
-        return shaped(fresh(model_function), shapes)
 
 
 def shaped(model: keras.Model, shapes: Any) -> keras.Model:
@@ -104,32 +64,6 @@ def shaped(model: keras.Model, shapes: Any) -> keras.Model:
                 f"{str(error).splitlines()[0]}"
             ) from error
     return model
-
-
-@contextmanager
-def without_weights() -> Iterator[None]:
-    """Have networks built without weights, now and later.
-
-    Keras notes variables that wait for their values, and gives all of them one at the end of the
-    next scope of its own: a hundred variants that were only looked at would fill the memory.
-    """
-    waiting = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
-    before = len(waiting)
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield
-    finally:
-        del waiting[before:]
-
-
-def is_without_weights() -> bool:
-    """Tell whether a network built now has no weights."""
-    scope = global_state.get_global_attribute("stateless_scope")
-    return scope is not None and not scope.initialize_variables
-
-
-_LOOKED_AT: WeakKeyDictionary[Callable[[], keras.Model], dict[str, keras.Model]]
-_LOOKED_AT = WeakKeyDictionary()
 
 
 def of(model: keras.Model) -> str:
@@ -223,7 +157,7 @@ def derived(seed: int, *path: str) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-# --------------------------------------------------------------------------------------- names
+# -------------------------------------------------------------------------------------- layers
 
 
 def _called(model_function: Callable[[], keras.Model]) -> keras.Model:
@@ -267,83 +201,6 @@ def _own_functions(layers: Iterable[Any]) -> list[FunctionType]:
         if isinstance(value, FunctionType) and value.__qualname__.isidentifier()
     ]
     return list(dict.fromkeys(each for each in values if not _is_keras(each)))
-
-
-def _names(model: keras.Model) -> list[tuple[str, str]]:
-    """Return the name of each layer and operation, and Keras's for the first of its class."""
-    result = []
-    for each in getattr(model, "operations", model.layers):
-        result.append((each.name, keras_name(type(each).__name__)))
-        if isinstance(each, keras.Model):
-            result += _names(each)
-        elif getattr(each, "_layers", []):
-            result += _names_within(each.get_config())
-    return result
-
-
-def _names_within(config: Any) -> Iterator[tuple[str, str]]:
-    """Yield the names of the layers in a layer's configuration, as of what is bidirectional."""
-    if isinstance(config, list | tuple):
-        for value in config:
-            yield from _names_within(value)
-    if isinstance(config, dict):
-        inner = config.get("config")
-        if isinstance(config.get("class_name"), str) and isinstance(inner, dict):
-            name, kind = inner.get("name"), keras_name(config["class_name"])
-            if isinstance(name, str):
-                way = re.match("(forward_|backward_)?", name)
-                yield name, f"{way[0] if way else ''}{kind}"
-        for value in config.values():
-            yield from _names_within(value)
-
-
-def keras_name(kind: str) -> str:
-    """Return the name that Keras gives to the first layer of a class: "conv2d" for Conv2D."""
-    name = re.sub(r"\W+", "", kind)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _numbered(names: list[tuple[str, str]], given: list[bool]) -> list[str]:
-    """Return the names, those that Keras gave numbered from the first of their class."""
-    looks_given = [re.fullmatch(rf"{kind}(_\d+)?", name) is not None for name, kind in names]
-    auto = [by_keras and looks for by_keras, looks in zip(given, looks_given, strict=True)]
-    taken = {name for (name, _), is_auto in zip(names, auto, strict=True) if not is_auto}
-    result = []
-    for (name, kind), is_auto in zip(names, auto, strict=True):
-        if is_auto:
-            count, name = 0, kind
-            while name in taken:
-                count += 1
-                name = f"{kind}_{count}"
-            taken.add(name)
-        result.append(name)
-    return result
-
-
-def _with_names(config: Any, renamed: Mapping[str, str]) -> Any:
-    """Return the configuration with layers renamed, wherever Keras writes a layer's name."""
-    if isinstance(config, list):
-        return [_with_names(value, renamed) for value in config]
-    if not isinstance(config, dict):
-        return config
-    result = {}
-    for key, value in config.items():
-        if key == "name" and isinstance(value, str):
-            result[key] = renamed.get(value, value)
-        elif key == "keras_history" or (key in ("input_layers", "output_layers")):
-            result[key] = _renamed_ends(value, renamed)
-        else:
-            result[key] = _with_names(value, renamed)
-    return result
-
-
-def _renamed_ends(ends: Any, renamed: Mapping[str, str]) -> Any:
-    if isinstance(ends, str):
-        return renamed.get(ends, ends)
-    if isinstance(ends, dict):
-        return {key: _renamed_ends(value, renamed) for key, value in ends.items()}
-    return [_renamed_ends(end, renamed) for end in ends] if isinstance(ends, list) else ends
 
 
 # --------------------------------------------------------------------------------------- seeds

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from pytest_ablation.network import blueprint, layer_operations, operations
+from pytest_ablation.network import blueprint, layer_operations, operations, weightless
 from pytest_ablation.network.operations import Call, Shape
 
 BACKWARD = 2  # a step's backward pass computes two products for each of the forward one's
@@ -79,7 +79,7 @@ def of(model: keras.Model, example: Shape | None = None) -> Cost:
     try:
         # Within the scope nothing that a layer assigns stays, as the state of its masks, and no
         # weights are made that the network does without.
-        with blueprint.without_weights():
+        with weightless.without_weights():
             return _of_model(model, example)
     except Exception as error:  # a layer of the user's own may raise anything when asked for shapes
         why = f"its shapes cannot be followed ({_raised(error)})"

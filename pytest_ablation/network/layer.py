@@ -11,7 +11,8 @@ import keras
 
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.network.adapted import told_what_was_adapted
-from pytest_ablation.network.blueprint import from_config, keras_name
+from pytest_ablation.network.blueprint import from_config
+from pytest_ablation.network.naming import keras_name
 
 Layer: TypeAlias = keras.layers.Layer
 LayerOrFunction: TypeAlias = Layer | Callable[[Layer], Layer]

@@ -13,8 +13,8 @@ import numpy as np
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.network import layer as layers
+from pytest_ablation.network.bridging import at_levels, leaving
 from pytest_ablation.network.graph import Graph, Node, Ref, Site, sites
-from pytest_ablation.network.surgery import at_levels, leaving
 
 
 class Lesioned(keras.layers.Layer):  # type: ignore[misc] # Keras is Any to mypy

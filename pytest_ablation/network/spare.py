@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary, ref
 import keras
 
 from pytest_ablation.network import masks
-from pytest_ablation.network.blueprint import is_without_weights
 from pytest_ablation.network.layer import copied
+from pytest_ablation.network.weightless import is_without_weights
 
 # Of each layer, those met last: a sweep over a layer's size gives the next layer new ones.
 MOST_SHAPES = 8

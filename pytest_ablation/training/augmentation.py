@@ -14,7 +14,7 @@ from keras import layers
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import blueprint, naming
 from pytest_ablation.network.blueprint import derived
 
 MIXING = (layers.MixUp, layers.CutMix)  # which change the labels along with the images
@@ -130,7 +130,7 @@ def _check_shape(augmentation: Sequence[keras.layers.Layer], x: Any, changed: An
 
 def _names(augmentation: Sequence[keras.layers.Layer]) -> list[str]:
     """Return a name for each layer: its kind, and which of that kind it is."""
-    kinds = [blueprint.keras_name(type(layer).__name__) for layer in augmentation]
+    kinds = [naming.keras_name(type(layer).__name__) for layer in augmentation]
     return [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
 
 

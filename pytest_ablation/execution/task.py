@@ -1,0 +1,356 @@
+"""A task: what training is asked for, as plain data, and how it is done.
+
+A task names all that it needs, so that any process with the same packages can do it. Each has a
+key, which tells it from others, a name, which says what to call it, the most threads that it is to
+be done with, None for all that there are, what it is given on a cluster, the trials that no other
+process may be at meanwhile, and says whether Keras is what does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pytest_ablation.dataset import Dataset
+from pytest_ablation.errors import AblationError
+from pytest_ablation.experiment import KERAS_TRAINER, Trial
+from pytest_ablation.run import Duet, Progress, Run, Watcher
+from pytest_ablation.store import Store
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a task.
+
+    Attributes:
+        value: A run, or a duet.
+        trained: Whether it was done now, and not found in the store.
+        warned: What there was to warn of in another process.
+    """
+
+    value: Any
+    trained: bool
+    warned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Train a trial, unless another process has done so.
+
+    Attributes:
+        trial: What to train.
+        data: Gives its data, at the profile's size.
+        name: What to call it.
+        store: Where its run and its unfinished state are kept.
+        session: Who asks for it.
+        newer_than: Seconds since the epoch; an older run in the store does not count.
+        modules: Files of the user's own modules that it needs, by name.
+        resources: What it is given on a cluster; empty for the cluster's default.
+        function: The user's own trainer, where it is called in the process that knows it.
+        keeps_weights: Whether the trained weights are kept, for lesions.
+        fused: Whether whole epochs are trained on the device.
+    """
+
+    threads: ClassVar[int | None] = None
+
+    trial: Trial
+    data: Callable[[], Any]
+    name: str
+    store: Store
+    session: str = ""
+    newer_than: float = 0.0
+    modules: Mapping[str, str] = field(default_factory=dict)
+    resources: str = ""
+    function: Callable[..., Any] | None = None
+    keeps_weights: bool = False
+    fused: bool = False
+
+    @property
+    def is_by_keras(self) -> bool:
+        """Whether it is Keras that trains."""
+        return self.trial.trainer == KERAS_TRAINER
+
+    @property
+    def key(self) -> str:
+        """The trial's fingerprint."""
+        return self.trial.fingerprint
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """The trials that no other process may be at meanwhile."""
+        return (self.key,)
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; None where another process is at it and this one is not to wait."""
+        done = Together(trainings=(self,), name=self.name)(wait=wait, tell=tell)
+        return done and done.value[self.key]
+
+    def trained(self, tell: Tell | None, weights: Path | None) -> Run:
+        """Train it now, the trained weights kept in a file; the caller holds its lock."""
+        return Together(trainings=(self,), name=self.name).trained((self,), (weights,), tell)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Train an arm's seeds, those that are not in the store: at once, where that can be.
+
+    Attributes:
+        trainings: One a seed.
+        name: What to call it.
+    """
+
+    threads: ClassVar[int | None] = None
+
+    trainings: tuple[Training, ...]
+    name: str
+
+    @property
+    def resources(self) -> str:
+        """What it is given on a cluster."""
+        return self.trainings[0].resources
+
+    @property
+    def is_by_keras(self) -> bool:
+        """Whether it is Keras that trains."""
+        return self.trainings[0].is_by_keras
+
+    @property
+    def key(self) -> str:
+        """Of all the trials' fingerprints; of one trial its own."""
+        if len(self.locks) == 1:
+            return self.locks[0]
+        return hashlib.sha256("/".join(self.locks).encode()).hexdigest()
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """The trials that no other process may be at meanwhile."""
+        return tuple(sorted(each.key for each in self.trainings))
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; gives a result a fingerprint. None where another process is at one of them."""
+        store = self.trainings[0].store
+        with ExitStack() as held:
+            if not all(held.enter_context(store.lock(key, wait=wait)) for key in self.locks):
+                return None
+            runs = {each.key: store.load(each.key, each.newer_than) for each in self.trainings}
+            left = [each for each in self.trainings if runs[each.key] is None]
+            weights = [store.weights(each.key) if each.keeps_weights else None for each in left]
+            new = {run.fingerprint: run for run in self.trained(left, weights, tell)}
+        results = {
+            key: Result(value=new.get(key, run), trained=key in new) for key, run in runs.items()
+        }
+        return Result(value=results, trained=bool(new))
+
+    def trained(
+        self, left: Sequence[Training], weights: Sequence[Path | None], tell: Tell | None
+    ) -> list[Run]:
+        """Train some of them now, each kept as it ends; the caller holds their locks."""
+        if not left:
+            return []
+        store = left[0].store
+        _provide(left[0].modules)
+        told = tell or (lambda progress: store.tell(self.key, self.name, progress))
+        watchers = [
+            Watcher(told, store.checkpoint(each.key), file)
+            for each, file in zip(left, weights, strict=True)
+        ]
+        runs = []
+        try:
+            for each, watcher, run in zip(left, watchers, _runs(left, watchers), strict=True):
+                store.save(each.trial, run, each.name, each.session)
+                if watcher.checkpoint is not None:
+                    watcher.checkpoint.unlink(missing_ok=True)
+                runs.append(run)
+        finally:
+            store.tell(self.key, self.name, None)
+        return runs
+
+
+def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterator[Run]:
+    """Yield the runs of an arm's trainings as they come."""
+    first, data = trainings[0], trainings[0].data()
+    trials = [each.trial for each in trainings]
+    if first.fused:
+        from pytest_ablation.training import fused
+
+        fused.keep_compilations(first.store.folder / "compiled")
+        name = f"{first.trial.recipe}/{len(trials)}"
+        way = first.store.recall("seeds", name)
+        if way is None and len(trials) > 1:
+            way = fused.faster_way(trials, data)
+            first.store.remember("seeds", name, way)
+        yield from fused.train(trials, data, watchers, way=way or "map")
+        return
+    train = first.function or pkgutil.resolve_name(first.trial.trainer)
+    if not first.is_by_keras:
+        from pytest_ablation.training import own
+
+        train = partial(own.train, train)
+    for trial, watcher in zip(trials, watchers, strict=True):
+        yield train(trial, data, watcher)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Time the training steps of two trials in turn.
+
+    Attributes:
+        variant: The variant's trial, and what gives its data.
+        baseline: The baseline's.
+        settled: Asked now and then whether the ratio is known well enough.
+        seconds: How long to measure, at most.
+        name: What to call it.
+        modules: Files of the user's own modules that it needs, by name.
+        resources: As a training's.
+    """
+
+    threads: ClassVar[int | None] = 1  # with two, a step varies twice as much from the next
+    is_by_keras: ClassVar[bool] = True
+    locks: ClassVar[tuple[str, ...]] = ()
+
+    variant: tuple[Trial, Callable[[], Dataset]]
+    baseline: tuple[Trial, Callable[[], Dataset]]
+    settled: Callable[[Duet], bool]
+    seconds: float
+    name: str
+    modules: Mapping[str, str] = field(default_factory=dict)
+    resources: str = ""
+
+    @property
+    def key(self) -> str:
+        """Both trials' fingerprints."""
+        return f"{self.variant[0].fingerprint}/{self.baseline[0].fingerprint}"
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it."""
+        from pytest_ablation.training.duet import duet
+
+        _provide(self.modules)
+        trials = [(trial, data()) for trial, data in (self.variant, self.baseline)]
+        return Result(value=duet(*trials, seconds=self.seconds, settled=self.settled), trained=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probing:
+    """Take a few training steps, to know how long a training would take.
+
+    Attributes:
+        trial: Of which trial.
+        data: Gives its data, at the profile's size.
+        name: What to call it.
+        modules: Files of the user's own modules that it needs, by name.
+        resources: As a training's.
+    """
+
+    threads: ClassVar[int | None] = None
+    is_by_keras: ClassVar[bool] = True
+    locks: ClassVar[tuple[str, ...]] = ()
+
+    trial: Trial
+    data: Callable[[], Dataset]
+    name: str
+    modules: Mapping[str, str] = field(default_factory=dict)
+    resources: str = ""
+
+    @property
+    def key(self) -> str:
+        """The trial's fingerprint, and what is done with it."""
+        return f"{self.trial.fingerprint}/steps"
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; gives the median of seconds a step."""
+        from pytest_ablation.training.duet import few_steps
+
+        _provide(self.modules)
+        return Result(value=few_steps(self.trial, self.data()), trained=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesioning:
+    """Evaluate lesions of one trained network, which is trained anew where nobody kept it.
+
+    Attributes:
+        source: The training of the network.
+        trials: A trial a lesion.
+        names: What to call them.
+        name: What to call all of it.
+    """
+
+    threads: ClassVar[int | None] = None
+    is_by_keras: ClassVar[bool] = True
+
+    source: Training
+    trials: tuple[Trial, ...]
+    names: tuple[str, ...]
+    name: str
+
+    @property
+    def resources(self) -> str:
+        """What it is given on a cluster."""
+        return self.source.resources
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """The trial that no other process may be at meanwhile."""
+        return (self.source.key,)
+
+    @property
+    def key(self) -> str:
+        """The fingerprints of the network's trial and of the first lesion's."""
+        return f"{self.source.key}/{self.trials[0].fingerprint}"
+
+    def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
+        """Do it; gives the runs by fingerprint. None where another process is at the network."""
+        from pytest_ablation.training import checkpoint, lesion
+
+        source, store = self.source, self.source.store
+        with (
+            store.lock(source.key, wait=wait) as held,
+            tempfile.TemporaryDirectory() as elsewhere,
+        ):
+            if not held:
+                return None
+            weights = store.weights(source.key) or Path(elsewhere) / "weights"
+            run = store.load(source.key, source.newer_than)
+            kept = checkpoint.load(weights, source.key)
+            if run is None or kept is None:
+                run = source.trained(tell, weights)
+                kept = checkpoint.load(weights, source.key)
+            if kept is None:
+                raise AblationError(f"{source.name}: its trained weights cannot be kept.")
+            trained = lesion.Trained(source.trial, run, kept[1])
+        runs = lesion.evaluate(trained, self.trials, source.data())
+        for trial, run, name in zip(self.trials, runs, self.names, strict=True):
+            store.save(trial, run, name, source.session)
+        return Result(value={run.fingerprint: run for run in runs}, trained=True)
+
+
+Task = Training | Together | Timing | Probing | Lesioning
+
+
+def _provide(modules: Mapping[str, str]) -> None:
+    """Import the user's modules as pytest did, which may have found them by their files alone."""
+    for name, file in modules.items():
+        known = sys.modules.get(name)
+        if known is None:
+            with suppress(ImportError):
+                known = importlib.import_module(name)
+        if getattr(known, "__file__", None) == file:
+            continue
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
