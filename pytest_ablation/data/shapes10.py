@@ -21,8 +21,12 @@ from pytest_ablation.dataset import Dataset
 SEED = 10
 SIDE = 32  # pixels
 # Of the images, these show a figure drawn by lot, whatever their label: what can only be memorised.
-# With none, taking Dropout out opens the gap by 0.07; the study's claim is 0.10.
+# With none, taking Dropout out opens the gap by 0.09; the study's claim is 0.10.
 MISLABELLED = 0.08
+# These are of the night: on a ground half as bright, which the figure outshines. They are easy, so
+# that every training starts at once; where there are none it starts when luck will have it, and
+# seeds differ by nine points.
+NIGHT = 0.5
 
 Bytes = NDArray[np.uint8]
 _Grid = NDArray[np.float32]
@@ -101,7 +105,8 @@ def _draw(figure: _Figure, count: int, words: np.random.PCG64) -> Bytes:
     y = x[:, None]
 
     # The ground: two colours, blended by a plane wave whose crests are a cubic, not a sine.
-    colour, other = between(0, 1, 3), between(0, 1, 3)
+    light = np.where(between(0, 1) < NIGHT, np.float32(0.5), np.float32(1))
+    colour, other = light * between(0, 1, 3), light * between(0, 1, 3)
     phase = between(-0.1, 0.1) * x + between(-0.1, 0.1) * y + between(0, 1)
     ramp = np.abs(2 * (phase - np.floor(phase)) - 1)
     image = colour + (other - colour) * (ramp * ramp * (3 - 2 * ramp))
@@ -117,10 +122,10 @@ def _draw(figure: _Figure, count: int, words: np.random.PCG64) -> Bytes:
     below = y - margin - (SIDE - 2 * margin) * between(0, 1)
     across = (cos * right + sin * below) / (size * between(2 / 3, 1))
     down = (cos * below - sin * right) / (size * between(2 / 3, 1))
-    # At least 0.45 away from the ground's mean in each channel, round the end of the scale.
-    paint = (colour + other) / 2 + between(0.45, 0.55, 3)
+    # At least 0.25 away from the ground's mean in each channel, round the end of the scale.
+    paint = (colour + other) / 2 + between(0.25, 0.75, 3)
     paint = paint - np.floor(paint)
-    image = image + figure(across, down) * between(0.8, 1) * (paint - image)
+    image = image + figure(across, down) * between(0.6, 1) * (paint - image)
 
     # In every other image, a stray disc.
     right, below = x - between(0, SIDE), y - between(0, SIDE)
