@@ -56,7 +56,7 @@ class NothingTrained:
         if isinstance(task, Probing):
             self.executor.queue(task)
 
-    def expect(self, task: Task) -> None:
+    def expect(self, tasks: Sequence[Task]) -> None:
         """Do nothing."""
 
     def result(self, task: Task) -> Result:

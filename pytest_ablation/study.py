@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -72,8 +72,8 @@ class Executor(Protocol):
     def queue(self, task: Task) -> None:
         """Do a task when its turn comes."""
 
-    def expect(self, task: Task) -> None:
-        """Do a task that will probably be asked for, where nothing else is to be done."""
+    def expect(self, tasks: Sequence[Task]) -> None:
+        """Do what will probably be asked for next where nothing else is to be done."""
 
     def result(self, task: Task) -> Result:
         """Return what a task gives, which is done next."""
@@ -225,7 +225,6 @@ class Study:
 
         The seed after them will be asked for unless the verdict is in, as it seldom is.
         """
-        begun: dict[int, Arm] = {}
         for seed in range(seeds):
             for arm in arms:
                 key = arm.trial(seed).fingerprint
@@ -239,9 +238,18 @@ class Study:
                     else:
                         self._queued.add(key)
                         self.executor.queue(self._training(arm, seed))
-                        begun[id(arm)] = arm
-        for arm in begun.values() if seeds < self.seeds[1] else ():
-            self.executor.expect(self._training(arm, seeds))
+        if self._queued:  # else nothing is waited for
+            self.executor.expect([*filter(None, (self._next(arm, seeds) for arm in arms))])
+
+    def _next(self, arm: Arm, seeds: int) -> Training | None:
+        """Return the training that an arm will need if these seeds do not tell."""
+        arm = arm.source or arm
+        if not (arm.fused and arm.on_gpu):
+            for seed in range(seeds, self.seeds[1]):
+                key = arm.trial(seed).fingerprint
+                if key not in self._queued and not self.is_kept(key):
+                    return self._training(arm, seed)
+        return None
 
     def _queue_together(self, arm: Arm, seeds: range) -> None:
         """Have those of an arm's seeds trained at once that nobody has trained or queued."""

@@ -24,20 +24,19 @@ from pytest_ablation.verdict import Bound, Settled
 from tests import faulty
 from tests.tiny import EXPERIMENT, data
 
-TIMEOUT = 12.0
 BOARDS: list[Board] = []
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    """A study whose two workers serve all tests, each ended after a few seconds."""
+    """A study whose two workers serve all tests."""
     store = Store(tmp_path_factory.mktemp("store"))
     executor = local.executor(
         store,
         workers=2,
         sees_gpu=False,
         sessions=1,
-        timeout=TIMEOUT,
+        timeout=None,
         waiting=lambda: nullcontext(BOARDS.append),
     )
     assert isinstance(executor, Workers)
@@ -118,6 +117,21 @@ def test_an_idle_worker_trains_what_is_probably_next(study: Study) -> None:
     assert [key for key in asking.trained if key in keys] == keys
 
 
+def test_what_a_verdict_no_longer_needs_is_not_trained_ahead(study: Study) -> None:
+    """A worker is idle for what is compared now, not for what was compared before."""
+    asking = replace(study, asked_seeds=(1, 3))
+    before = asking.variant(EXPERIMENT, configure("dense1", units=23))
+    now = asking.variant(EXPERIMENT, configure("dense1", units=22))
+    asking.queue(before, seeds=1)
+    asking.queue(now, seeds=1)
+    BOARDS.clear()
+    before.run(0)
+    now.run(0)
+    begun = {name for board in BOARDS for name, _ in board.running}
+    assert begun
+    assert "set units=23 in dense1, seed 1" not in begun
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
@@ -133,11 +147,16 @@ def test_an_idle_worker_trains_what_is_probably_next(study: Study) -> None:
         ),
     ],
 )
-def test_a_fault_stays_where_it_is(study: Study, layer: object, message: str) -> None:
+def test_a_fault_stays_where_it_is(
+    study: Study, layer: object, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A training that goes wrong says how, once and for all, and the others go on."""
     wrong = arm(study, layer)
-    with pytest.raises(TrainingError, match=message) as first:
-        wrong.run(0)
+    with monkeypatch.context() as only_now:
+        if isinstance(layer, faulty.Sleeps):
+            only_now.setattr(study.executor, "timeout", 6.0)
+        with pytest.raises(TrainingError, match=message) as first:
+            wrong.run(0)
     with pytest.raises(TrainingError) as second:
         wrong.run(0)
     assert second.value is first.value

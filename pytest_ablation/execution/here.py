@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pytest_ablation.errors import AblationError, TrainingError
@@ -33,7 +34,7 @@ class Here:
     def queue(self, task: Task) -> None:
         """Do nothing yet."""
 
-    def expect(self, task: Task) -> None:
+    def expect(self, tasks: Sequence[Task]) -> None:
         """Do nothing: one task at a time leaves nobody idle."""
 
     def result(self, task: Task) -> Result:

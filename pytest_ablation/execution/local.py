@@ -122,14 +122,14 @@ class Workers:
             self._ask(task)
             self._dispatch()
 
-    def expect(self, task: Task) -> None:
-        """Do a task that will probably be asked for, while a worker would be idle.
+    def expect(self, tasks: Sequence[Task]) -> None:
+        """Do what will probably be asked for next, and none expected before, on idle workers.
 
         On a cluster, which may be paid for and grow with what is sent, nothing is done on a guess.
         """
         with self._changed:
-            if self.cluster is None and not self._is_known(task.key):
-                self._expected[task.key] = task
+            if self.cluster is None:
+                self._expected = {each.key: each for each in tasks if not self._is_known(each.key)}
 
     def result(self, task: Task) -> Result:
         """Return what a task gives; it is the next to be done if it is not under way.
