@@ -113,7 +113,7 @@ def _draw(figure: _Figure, count: int, words: np.random.PCG64) -> Bytes:
 
     # The figure, in coordinates of its own. The half angle's tangent is a sum of uniform numbers,
     # near enough to normal; it gives cosine and sine without either.
-    tangent = between(-0.25, 0.25) + between(-0.25, 0.25) + between(-0.25, 0.25)
+    tangent = between(-0.4, 0.4) + between(-0.4, 0.4) + between(-0.4, 0.4)
     cos = (1 - tangent * tangent) / (1 + tangent * tangent)
     sin = 2 * tangent / (1 + tangent * tangent)
     size = between(8, 13)
