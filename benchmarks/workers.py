@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from pytest_ablation.execution import local
+from pytest_ablation.execution import here, local
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.task import Probing, Training
@@ -69,7 +69,7 @@ def _trainings(folder: Path, steps: int) -> list[Training]:
         profile=PROFILES["full"],
         asked_seeds=(1, 1),
         refresh=False,
-        executor=local.Here(waiting=lambda: nullcontext(_nothing)),
+        executor=here.Here(waiting=lambda: nullcontext(_nothing)),
     )
     arm = Arm(study, Experiment(cnn, recipe, data), "baseline")
     source = partial(sample.opened, maps.shared(folder / "data", data), 1.0, None)
