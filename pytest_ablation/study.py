@@ -239,7 +239,9 @@ class Study:
                         self._queued.add(key)
                         self.executor.queue(self._training(arm, seed))
         if self._queued:  # else nothing is waited for
-            self.executor.expect([*filter(None, (self._next(arm, seeds) for arm in arms))])
+            # What a variant is compared with first: other tests will ask for the baseline too.
+            following = (self._next(arm, seeds) for arm in reversed(arms))
+            self.executor.expect([*filter(None, following)])
 
     def _next(self, arm: Arm, seeds: int) -> Training | None:
         """Return the training that an arm will need if these seeds do not tell."""
