@@ -25,6 +25,8 @@ from tests import faulty
 from tests.tiny import EXPERIMENT, data
 
 BOARDS: list[Board] = []
+# Long enough for what trains beside it to be seen.
+LONG = replace(EXPERIMENT, recipe=replace(EXPERIMENT.recipe, epochs=100))
 
 
 @pytest.fixture(scope="module")
@@ -105,31 +107,46 @@ def test_what_is_queued_trains_while_other_things_are_done(study: Study) -> None
 def test_an_idle_worker_trains_what_is_probably_next(study: Study) -> None:
     """The seed after those asked for is under way while they are waited for, and counts later."""
     asking = replace(study, asked_seeds=(1, 3))
-    wide = asking.variant(EXPERIMENT, configure("dense1", units=24))
+    wide = asking.variant(LONG, configure("dense1", units=24))
     asking.queue(wide, seeds=1)
     BOARDS.clear()
     wide.run(0)
-    begun = {name for board in BOARDS for name, _ in board.running}
-    assert begun >= {"set units=24 in dense1, seed 0", "set units=24 in dense1, seed 1"}
+    assert begun() >= {"set units=24 in dense1, seed 0", "set units=24 in dense1, seed 1"}
     assert BOARDS[-1].known == BOARDS[0].known  # what nobody has asked for is not counted
     assert wide.run(1).seed == 1
     keys = [wide.trial(seed).fingerprint for seed in (0, 1)]
     assert [key for key in asking.trained if key in keys] == keys
 
 
+def test_an_idle_worker_trains_the_baseline_ahead_first(study: Study) -> None:
+    """Other tests will ask for the baseline's next seed too, and for a variant's none."""
+    asking = replace(study, asked_seeds=(1, 3))
+    narrow, baseline = asking.variant(LONG, configure("dense1", units=5)), asking.baseline(LONG)
+    baseline.run(0)
+    asking.queue(narrow, baseline, seeds=1)
+    BOARDS.clear()
+    narrow.run(0)
+    assert begun() >= {"baseline, seed 1"}
+    assert "set units=5 in dense1, seed 1" not in {name for name, _ in BOARDS[0].running}
+
+
 def test_what_a_verdict_no_longer_needs_is_not_trained_ahead(study: Study) -> None:
     """A worker is idle for what is compared now, not for what was compared before."""
     asking = replace(study, asked_seeds=(1, 3))
     before = asking.variant(EXPERIMENT, configure("dense1", units=23))
-    now = asking.variant(EXPERIMENT, configure("dense1", units=22))
+    now = asking.variant(LONG, configure("dense1", units=22))
     asking.queue(before, seeds=1)
     asking.queue(now, seeds=1)
     BOARDS.clear()
     before.run(0)
     now.run(0)
-    begun = {name for board in BOARDS for name, _ in board.running}
-    assert begun
-    assert "set units=23 in dense1, seed 1" not in begun
+    assert "set units=22 in dense1, seed 1" in begun()
+    assert "set units=23 in dense1, seed 1" not in begun()
+
+
+def begun() -> set[str]:
+    """Return what was under way since the boards were cleared."""
+    return {name for board in BOARDS for name, _ in board.running}
 
 
 @pytest.mark.parametrize(
