@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Run, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
-from pytest_ablation.training import device, fit, fused
+from pytest_ablation.training import batched, device, fit, fused
 from tests.tiny import EXPERIMENT, data
 
 SEEDS = (0, 1)
@@ -35,7 +37,8 @@ def convolutional() -> keras.Model:
     return keras.Sequential(
         [
             keras.Input((4, 4, 3)),
-            layers.Conv2D(4, 3, activation="relu", name="conv"),
+            layers.Conv2D(4, 2, activation="relu", name="conv"),
+            layers.MaxPooling2D(2, name="pool"),
             layers.BatchNormalization(name="norm"),
             layers.Dropout(0.3, name="drop1"),
             layers.Flatten(name="flatten"),
@@ -192,6 +195,50 @@ def test_the_diverging_experiment_diverges() -> None:
     assert all(run.diverged for run in runs)
     assert all(run.steps < 48 for run in runs)
     assert all(math.isnan(run.curves["loss"][-1]) for run in runs)
+
+
+LAYERS = {
+    "valid": layers.Conv2D(4, 3, activation="relu"),
+    "aligned": layers.Conv2D(4, 2, activation="relu", use_bias=False),
+    "same": layers.Conv2D(5, (2, 3), padding="same", strides=(2, 1)),
+    "dilated": layers.Conv2D(5, 3, dilation_rate=(1, 2), use_bias=False),
+    "grouped": layers.Conv2D(4, 2, groups=2),
+    "half precision": layers.Conv2D(4, 3, dtype="mixed_bfloat16"),
+    "one axis": layers.Conv1D(4, 3, padding="same"),
+    "causal": layers.Conv1D(4, 3, padding="causal"),
+    "three axes": layers.Conv3D(3, 2),
+    "pooling": layers.MaxPooling2D(2),
+    "pooling unevenly": layers.MaxPooling2D((3, 2)),
+    "pooling in overlaps": layers.MaxPooling2D(3, strides=2, padding="same"),
+    "pooling one axis": layers.MaxPooling1D(3),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_several_networks_at_once_is_the_layer(name: str) -> None:
+    """What it gives and every gradient, also where values tie for the greatest of a window."""
+    layer = LAYERS[name]
+    axes = {"one axis": 1, "causal": 1, "pooling one axis": 1, "three axes": 3}.get(name, 2)
+    shape = (3, 7, 8, 5)[: axes + 1]
+    model = keras.Sequential([keras.Input((*shape[1:], 4)), layer])
+    random = np.random.default_rng(0)
+    x = jnp.asarray(random.integers(-2, 3, (*shape, 4)), "float32")
+    weights = [jnp.asarray(random.normal(size=each.shape), "float32") for each in layer.weights]
+
+    def of(weights: Any, x: Any) -> Any:
+        answers, _ = model.stateless_call(weights, [], x)
+        along = jnp.arange(answers.size, dtype="float32").reshape(answers.shape)
+        return (answers * jnp.sin(along)).sum(), answers
+
+    call = layer.call
+    plain = jax.value_and_grad(of, argnums=(0, 1), has_aux=True)(weights, x)
+    with batched.used_by(model):
+        at_once = jax.value_and_grad(of, argnums=(0, 1), has_aux=True)(weights, x)
+    assert layer.call == call
+    close = {"rtol": 0.02, "atol": 0.1} if name == "half precision" else {"rtol": 1e-5, "atol": 1e-5}
+    for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(at_once), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one.astype("float32"), other.astype("float32"), **close)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Run, Watcher
-from pytest_ablation.training import checkpoint, fit, smoothing
+from pytest_ablation.training import batched, checkpoint, fit, smoothing
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
@@ -200,7 +201,8 @@ class _Training:
         def step(carry: Any, chosen: Any, metrics: Any, examples: Any) -> Any:
             variables, alive = carry
             x, y = jax.tree.map(lambda array: array[chosen], examples)
-            logs, (*new, _) = model.train_step((*variables, metrics), (_as_input(x), y))
+            with self._layers():
+                logs, (*new, _) = model.train_step((*variables, metrics), (_as_input(x), y))
             # After a step whose loss is not finite a training ends as it stands.
             kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
             return (kept, alive & jnp.isfinite(logs["loss"])), logs
@@ -218,6 +220,10 @@ class _Training:
             return over_seeds((variables, alive, chosen))
 
         return jax.jit(of_all, donate_argnums=0)
+
+    def _layers(self) -> AbstractContextManager[None]:
+        """Return a context in which layers are traced as this way of sharing wants them."""
+        return batched.used_by(self.model) if self.way == "vmap" else nullcontext()
 
     @cached_property
     def _examples(self) -> Any:
@@ -239,12 +245,13 @@ class _Training:
         def measured(variables: Any, metrics: Any, examples: Any) -> Any:
             trainable, non_trainable, _ = variables
             x, y = _as_input(examples[0]), examples[1]
-            logs, _ = model.test_step((trainable, non_trainable, metrics), (x, y))
-            if plain is not None:
-                answers, _, losses = model.stateless_call(
-                    trainable, non_trainable, x, training=False, return_losses=True
-                )
-                logs["loss"] = plain(y, answers) + sum(losses)
+            with self._layers():
+                logs, _ = model.test_step((trainable, non_trainable, metrics), (x, y))
+                if plain is not None:
+                    answers, _, losses = model.stateless_call(
+                        trainable, non_trainable, x, training=False, return_losses=True
+                    )
+                    logs["loss"] = plain(y, answers) + sum(losses)
             return logs
 
         return jax.jit(jax.vmap(measured, in_axes=(0, None, None)))
