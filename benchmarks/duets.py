@@ -78,6 +78,7 @@ def _measure(duets: int, seconds: float) -> None:
         timing = Timing(
             variant=(trial, source),
             baseline=(trial, source),
+            store=store,
             settled=settled,
             seconds=seconds,
             name="the network against itself",

@@ -180,6 +180,11 @@ class Arm:
             LOG.info("%s: trained step by step: %s", self.description, reason)
         return reason is None
 
+    @property
+    def is_at_once(self) -> bool:
+        """Whether its seeds train at once."""
+        return self.fused and self.on_gpu
+
     @cached_property
     def on_gpu(self) -> bool:
         """Whether there is a GPU to train on, here or on a cluster."""

@@ -233,7 +233,7 @@ class Study:
                     arm = arm.source
                     key = arm.trial(seed).fingerprint
                 if key not in self._queued and not self.is_kept(key):
-                    if arm.fused and arm.on_gpu:
+                    if arm.is_at_once:
                         self._queue_together(arm, range(seed, seeds))
                     else:
                         self._queued.add(key)
@@ -246,7 +246,7 @@ class Study:
     def _next(self, arm: Arm, seeds: int) -> Training | None:
         """Return the training that an arm will need if these seeds do not tell."""
         arm = arm.source or arm
-        if not (arm.fused and arm.on_gpu):
+        if not arm.is_at_once:
             for seed in range(seeds, self.seeds[1]):
                 key = arm.trial(seed).fingerprint
                 if key not in self._queued and not self.is_kept(key):
@@ -417,6 +417,8 @@ class Study:
                     timing = Timing(
                         variant=first,
                         baseline=second,
+                        store=self.store,
+                        seeds=self.seeds[0] if variant.is_at_once and baseline.is_at_once else 0,
                         settled=settled,
                         seconds=DUET_SECONDS,
                         name=name,

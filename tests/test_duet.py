@@ -10,7 +10,7 @@ from keras import layers
 
 from pytest_ablation import configure, train_with
 from pytest_ablation.run import Duet
-from pytest_ablation.training.duet import duet
+from pytest_ablation.training.duet import duet, stepping
 from pytest_ablation.verdict import Bound, decide_median
 from tests.test_fit import trial_of
 from tests.tiny import EXPERIMENT
@@ -26,8 +26,8 @@ def test_a_duet_times_two_networks_in_turn() -> None:
         return len(asked) == 2
 
     result = duet(
-        (trial_of(wide), wide.data),
-        (trial_of(EXPERIMENT), EXPERIMENT.data),
+        stepping(trial_of(wide), wide.data),
+        stepping(trial_of(EXPERIMENT), EXPERIMENT.data),
         seconds=60.0,
         settled=settled,
     )
@@ -43,8 +43,8 @@ def test_a_duet_times_two_networks_in_turn() -> None:
 
 def test_a_duet_ends_in_its_time() -> None:
     """A machine that never settles costs no more than the seconds given."""
-    arm = trial_of(EXPERIMENT), EXPERIMENT.data
-    result = duet(arm, arm, seconds=0.1)
+    step = stepping(trial_of(EXPERIMENT), EXPERIMENT.data)
+    result = duet(step, step, seconds=0.1)
     assert len(result.log_ratios) >= 2
     assert len(result.log_ratios) % 2 == 0
 
@@ -53,8 +53,8 @@ def test_augmenting_is_part_of_a_step() -> None:
     """What an augmentation costs is in the time ratio: here it takes longer than the network."""
     augmented = train_with(augmentation=[layers.RandomRotation(0.1) for _ in range(3)])(EXPERIMENT)
     result = duet(
-        (trial_of(augmented), augmented.data),
-        (trial_of(EXPERIMENT), EXPERIMENT.data),
+        stepping(trial_of(augmented), augmented.data),
+        stepping(trial_of(EXPERIMENT), EXPERIMENT.data),
         seconds=60.0,
         settled=lambda so_far: True,
     )

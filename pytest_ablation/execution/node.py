@@ -142,6 +142,8 @@ def _done(sent: Sent, node: str) -> Returned:
         task = with_trainings(
             sent.task, lambda each: replace(each, store=store, newer_than=0.0, modules={})
         )
+        if isinstance(task, Timing):
+            task = replace(task, store=store)
         result = worker.done(task, tell)
         paths = [path for kind in RETURNED for path in sorted((folder / kind).glob("*.npz"))]
         paths += sorted((folder / "runs").glob("*.json"))

@@ -16,16 +16,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import KERAS_TRAINER, Trial
 from pytest_ablation.run import Duet, Progress, Run, Watcher
 from pytest_ablation.store import Store
+
+if TYPE_CHECKING:
+    from pytest_ablation.training import fused
+    from pytest_ablation.training.duet import Step
 
 Tell = Callable[[Progress], None]
 
@@ -185,13 +189,7 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
     if first.fused:
         from pytest_ablation.training import fused
 
-        fused.keep_compilations(first.store.folder / "compiled")
-        name = f"{first.trial.recipe}/{len(trials)}"
-        way = first.store.recall("seeds", name)
-        if way is None and len(trials) > 1:
-            way = fused.faster_way(trials, data)
-            first.store.remember("seeds", name, way)
-        yield from fused.train(trials, data, watchers, way=way or "map")
+        yield from fused.train(trials, data, watchers, way=_way(first.store, trials, data))
         return
     train = first.function or pkgutil.resolve_name(first.trial.trainer)
     if not first.is_by_keras:
@@ -202,6 +200,19 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
         yield train(trial, data, watcher)
 
 
+def _way(store: Store, trials: Sequence[Trial], data: Dataset) -> fused.Way:
+    """Return how an arm's seeds share the device, as was found out once for their recipe."""
+    from pytest_ablation.training import fused
+
+    fused.keep_compilations(store.folder / "compiled")
+    name = f"{trials[0].recipe}/{len(trials)}"
+    way: fused.Way | None = store.recall("seeds", name)
+    if way is None and len(trials) > 1:
+        way = fused.faster_way(trials, data)
+        store.remember("seeds", name, way)
+    return way or "map"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """Time the training steps of two trials in turn.
@@ -209,6 +220,9 @@ class Timing:
     Attributes:
         variant: The variant's trial, and what gives its data.
         baseline: The baseline's.
+        store: Where it is kept how seeds share the device.
+        seeds: How many train at once, by the program whose steps are timed; 0 where a step is
+            asked for by itself.
         settled: Asked now and then whether the ratio is known well enough.
         seconds: How long to measure, at most.
         name: What to call it.
@@ -216,17 +230,23 @@ class Timing:
         resources: As a training's.
     """
 
-    threads: ClassVar[int | None] = 1  # with two, a step varies twice as much from the next
     is_by_keras: ClassVar[bool] = True
     locks: ClassVar[tuple[str, ...]] = ()
 
     variant: tuple[Trial, Callable[[], Dataset]]
     baseline: tuple[Trial, Callable[[], Dataset]]
+    store: Store
+    seeds: int = 0
     settled: Callable[[Duet], bool]
     seconds: float
     name: str
     modules: Mapping[str, str] = field(default_factory=dict)
     resources: str = ""
+
+    @property
+    def threads(self) -> int | None:
+        """One where the CPU trains: with two, a step varies twice as much from the next."""
+        return None if self.seeds else 1
 
     @property
     def key(self) -> str:
@@ -238,8 +258,18 @@ class Timing:
         from pytest_ablation.training.duet import duet
 
         _provide(self.modules)
-        trials = [(trial, data()) for trial, data in (self.variant, self.baseline)]
-        return Result(value=duet(*trials, seconds=self.seconds, settled=self.settled), trained=True)
+        steps = [self._stepping(trial, data()) for trial, data in (self.variant, self.baseline)]
+        return Result(value=duet(*steps, seconds=self.seconds, settled=self.settled), trained=True)
+
+    def _stepping(self, trial: Trial, data: Dataset) -> Step:
+        if not self.seeds:
+            from pytest_ablation.training.duet import stepping
+
+            return stepping(trial, data)
+        from pytest_ablation.training import fused
+
+        trials = [replace(trial, seed=seed) for seed in range(self.seeds)]
+        return fused.stepping(trials, data, _way(self.store, trials, data))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Layers of several networks at once, computed in a way that a GPU is fast at.
 
-Of the convolutions of several networks `jax.vmap` makes one grouped convolution, and of the gradient
-of their max pooling a scatter, for both of which there are slow kernels only. Here a convolution is a
-product of matrices, the patches that it meets by its kernel, and the gradient of a pooling is put
-where the greatest value was. A step of the CIFAR-10 network took 123 µs for each of five seeds so,
-in the place of 326 (NVIDIA H200).
+Of the convolutions of several networks `jax.vmap` makes one grouped convolution, and of the
+gradient of their max pooling a scatter, for both of which there are slow kernels only. Here a
+convolution is a product of matrices, the patches that it meets by its kernel, and the gradient of a
+pooling is put where the greatest value was. A step of the CIFAR-10 network took 123 µs for each of
+five seeds so, in the place of 326 (NVIDIA H200).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ALIGNED = 16  # bytes, of which matrices' rows must be a multiple for the fast k
 
 @contextmanager
 def used_by(model: Any) -> Iterator[None]:
-    """Have a network's layers computed so meanwhile; those of which nothing is known are as ever."""
+    """Have a network's layers computed so meanwhile, those of which it is known how."""
     chosen = [
         (layer, partial(call, layer))
         for layer in model._flatten_layers()

@@ -29,11 +29,12 @@ FIRST_LOOK = 20  # pairs; the next looks are at twice as many each
 BATCHES = 8
 
 Seconds = tuple[float, float]  # of the processor in all threads, and on the wall
+Step = Callable[[], Seconds]  # takes a training step, or some at once, and returns what it took
 
 
 def duet(
-    variant: tuple[Trial, Dataset],
-    baseline: tuple[Trial, Dataset],
+    variant: Step,
+    baseline: Step,
     *,
     seconds: float = 10.0,
     settled: Callable[[Duet], bool] = lambda duet: False,
@@ -47,16 +48,15 @@ def duet(
     the wall.
 
     Args:
-        variant: Its trial and data.
-        baseline: The baseline's.
+        variant: Takes its step, as `stepping` gives it.
+        baseline: Takes the baseline's.
         seconds: How long to measure, compilation and warm-up not counted.
         settled: Asked at 20, 40, 80, … pairs whether the ratio is known well enough.
 
     Returns:
         The ratios of seconds a step, variant over baseline.
     """
-    steps = _stepping(*variant), _stepping(*baseline)
-    for step in steps:
+    for step in (variant, baseline):
         for _ in range(WARM_UP_STEPS):
             step()
     started = time.perf_counter()
@@ -67,8 +67,8 @@ def duet(
     gc.disable()
     try:
         while True:
-            a, b = steps[0](), steps[1]()
-            c, d = steps[1](), steps[0]()
+            a, b = variant(), baseline()
+            c, d = baseline(), variant()
             took += [(a, b), (d, c)]
             elapsed = time.perf_counter() - started
             if elapsed >= seconds or len(took) >= look:
@@ -87,7 +87,7 @@ def few_steps(trial: Trial, data: Dataset) -> float:
     Of thirty steps, or of ten where they take longer than two seconds: what another process does
     for a moment is not to decide how a study is trained.
     """
-    step = _stepping(trial, data)
+    step = stepping(trial, data)
     for _ in range(WARM_UP_STEPS):
         step()
     took: list[float] = []
@@ -114,7 +114,7 @@ def _summed_up(took: list[tuple[Seconds, Seconds]], seconds: float) -> Duet:
     )
 
 
-def _stepping(trial: Trial, data: Dataset) -> Callable[[], Seconds]:
+def stepping(trial: Trial, data: Dataset) -> Step:
     """Return a function that takes one training step and returns its seconds.
 
     Augmenting the examples is part of the step; choosing them, and what callbacks do, is not.

@@ -33,12 +33,15 @@ from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, checkpoint, fit, smoothing
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import sees_gpu
+from pytest_ablation.training.duet import Seconds, Step
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 
 STEPS_AT_A_TIME = 100
 DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
+WORTH_A_TRIAL = 60.0  # seconds of training, below which it does not matter how seeds share a device
 
 Way: TypeAlias = Literal["vmap", "map"]
+_WAYS: tuple[Way, Way] = ("vmap", "map")
 
 
 def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
@@ -96,14 +99,39 @@ def train(
 def faster_way(trials: Sequence[Trial], data: Dataset) -> Way:
     """Return how the seeds of these trials had better share the device, from some steps of each.
 
-    "vmap" makes one kernel of those of all seeds, "map" takes them in turn in one program. The
-    convolutions of several networks are one grouped convolution, which can be slower than each.
+    "vmap" makes one kernel of those of all seeds, "map" takes them in turn in one program. Which is
+    not tried for trainings so short that to compile the other would cost more than it may gain.
     """
-    ways: tuple[Way, Way] = ("map", "vmap")
     if _may_differ_in_steps(trials):
-        return ways[0]
-    watchers = [Watcher(lambda progress: None) for _ in trials]
-    return min(ways, key=lambda way: _Training(trials, data, watchers, way).seconds_of_steps())
+        return "map"
+    recipe = recipes.deserialized(trials[0].recipe)
+    assert recipe.steps_per_epoch is not None
+    seconds: dict[Way, float] = {}
+    for way in _WAYS:
+        step = stepping(trials, data, way)
+        try:
+            step()
+            seconds[way] = step()[1]
+        except jax.errors.JaxRuntimeError:  # the device has no memory for all seeds at once
+            continue
+        each = min(STEPS_AT_A_TIME, recipe.steps_per_epoch)
+        if seconds[way] / each * recipe.epochs * recipe.steps_per_epoch < WORTH_A_TRIAL:
+            break
+    return min(seconds, key=lambda way: seconds[way], default="map")
+
+
+def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
+    """Return what takes a hundred steps of all seeds, by the program that trains them."""
+    training = _Training(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
+    assert training.recipe.steps_per_epoch is not None
+    count = min(STEPS_AT_A_TIME, training.recipe.steps_per_epoch)
+
+    def steps() -> Seconds:
+        wall, processor = time.perf_counter(), time.process_time()
+        training.steps(count)
+        return time.process_time() - processor, time.perf_counter() - wall
+
+    return steps
 
 
 def keep_compilations(folder: Path) -> None:
@@ -153,7 +181,7 @@ class _Training:
         while unfinished := [each for each in self.states if self._is_unfinished(each)]:
             done = unfinished[0].steps_of_epoch
             count = min(STEPS_AT_A_TIME, recipe.steps_per_epoch - done)
-            self._steps(count)
+            self.steps(count)
             if done + count == recipe.steps_per_epoch or not any(
                 map(self._is_unfinished, self.states)
             ):
@@ -162,18 +190,9 @@ class _Training:
         wall = self._wall
         yield from (self._run(i, wall) for i in range(len(self.trials)))
 
-    def seconds_of_steps(self) -> float:
-        """Return how long some steps take, once compiled."""
-        assert self.recipe.steps_per_epoch is not None
-        count = min(STEPS_AT_A_TIME, self.recipe.steps_per_epoch)
-        self._steps(count)
-        started = time.perf_counter()
-        self._steps(count)
-        return time.perf_counter() - started
-
     # ---------------------------------------------------------------------------- on the device
 
-    def _steps(self, count: int) -> None:
+    def steps(self, count: int) -> None:
         """Take some steps of all seeds, and note what they gave."""
         started = time.perf_counter()
         chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
