@@ -147,9 +147,7 @@ def images(choice: str, share: float = 0.1) -> tuple[Any, Any, Any, Any]:
     return x_train, y_train, x_test, y_test
 
 
-def fitted(
-    variant: int, x_train: Any, y_train: Any, x_test: Any, y_test: Any, *, epochs: int = 20
-) -> float:
+def fitted(variant: int, x_train: Any, y_train: Any, x_test: Any, y_test: Any) -> float:
     """Return the test accuracy of the network, or of one of its four variants, after training."""
     import tensorflow as tf
     from keras import layers
@@ -169,7 +167,7 @@ def fitted(
     batches = batches.shuffle(len(x_train)).repeat().batch(64).prefetch(2)
     history = network.fit(
         batches,
-        epochs=epochs,
+        epochs=20,
         steps_per_epoch=100,
         validation_data=(x_test, y_test),
         verbose=0,

