@@ -14,7 +14,7 @@ from statistics import median, stdev
 
 import pytest
 
-from pytest_ablation import hosts
+from pytest_ablation import cautions, hosts
 from pytest_ablation import quantity as measures
 from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted, Compared
@@ -27,8 +27,6 @@ from pytest_ablation.verdict import (
     Settled,
     Verdict,
     decide,
-    seeds_to_tell,
-    smallest_detectable,
 )
 
 
@@ -359,7 +357,8 @@ class Quantity:
     def _within(self, at_least: float | None = None, at_most: float | None = None) -> bool:
         study = self.arm.study
         if self.measure is measures.FLOPS:
-            self._mind_what_is_not_counted()
+            arms = [arm for side in self._sides for arm in side]
+            _warn(cautions.of_uncounted(self.name, arms))
         bound = Bound(at_least=self._bound(at_least), at_most=self._bound(at_most))
         if self.made and self.made[-1].outcome == "violated":
             # In an assertion pytest evaluates all of low <= x <= high. Its first part has failed:
@@ -389,8 +388,10 @@ class Quantity:
         self.made.append(compared)
         self.asserted.made.append(compared)
         if not wiring_only:
-            self._warn_of_a_tight(bound, compared)
-            self._warn_of_equal_seeds(compared.seeds)
+            if deviation := self._deviation(compared, bound):
+                margin = min(map(abs, bound.edges))
+                _warn(cautions.of_a_tight_bound(compared, margin, deviation, self.arm))
+            _warn(cautions.of_equal_seeds(self.arm, compared.seeds))
         if compared.outcome == "undecided":
             # Of the wiring only: its numbers are none.
             found = "" if wiring_only else f" {compared.evidence};"
@@ -398,70 +399,15 @@ class Quantity:
             raise Undecided(f"{owner}.{compared.claim}:{found} {compared.advice}")
         return compared.outcome == "holds"
 
-    def _mind_what_is_not_counted(self) -> None:
-        """Warn of layers whose operations are not known.
-
-        Raises:
-            AblationError: They are others than the baseline's, so nothing is known of the change.
-        """
-        arms = [arm for side in self._sides for arm in side]
-        missing = [sorted(part.call for part in arm.cost.uncounted) for arm in arms]
-        parts = {part.name: part.why for arm in arms for part in arm.cost.uncounted}
-        if not parts:
-            return
-        said = "; ".join(f"{name}: {why}" for name, why in list(parts.items())[:3])
-        said += f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
-        if any(each != missing[0] for each in missing):
-            raise AblationError(
-                f"{self.name}: operations are not known of layers in which variant and baseline "
-                f"differ: {said}. Compare time.ratio or params instead."
-            )
-        warnings.warn(
-            AblationWarning(f"{self.name} leaves out what cannot be counted: {said}."),
-            stacklevel=4,
-        )
-
-    def _warn_of_a_tight(self, bound: Bound, compared: Compared) -> None:
-        """Warn of a bound nearer to "no change" than the session's seeds can tell from it."""
-        study = self.arm.study
-        if self.form not in ("change", "ratio") or not self.baseline or compared.seeds < 2:
-            return
+    def _deviation(self, compared: Compared, bound: Bound) -> float:
+        """Return how much the baseline's values vary; 0 where a bound's tightness is no matter."""
+        is_relative = self.form in ("change", "ratio") and compared.seeds >= 2
+        if not is_relative or not self.baseline:
+            return 0.0
         if compared.outcome != "undecided" and not bound.allows(0.0):
-            return
+            return 0.0
         values = [self._scaled(self.baseline, seed) for seed in range(compared.seeds)]
-        deviation = max(stdev(values), self._noise(study.seeds[0]))
-        least = smallest_detectable(deviation, seeds=study.seeds, alpha=study.alpha)
-        margin = min(abs(edge) for edge in bound.edges)
-        if not 0 < margin < least:
-            return
-        needed = seeds_to_tell(
-            margin, deviation * math.sqrt(2), seeds=study.seeds, alpha=study.alpha
-        )
-        warnings.warn(
-            AblationWarning(
-                f"{compared.claim} is a tighter bound than {study.seeds[1]} seeds an arm can tell: "
-                f"they would probably detect {compared.said(self._point(least))}. This one takes "
-                f"{f'about {needed}' if needed else 'more than 200'} seeds."
-            ),
-            stacklevel=4,
-        )
-
-    def _warn_of_equal_seeds(self, seeds: int) -> None:
-        """Warn of a trainer of the user's own whose numbers do not depend on the seed."""
-        runs = self.arm.known[:seeds]
-        if self.arm.made is None or len(runs) < 2:
-            return
-        # Of few test examples equally many may be told by trainings that tell others of them.
-        first, *others = ((run.metrics, run.correct) for run in runs)
-        if all(each == first for each in others):
-            warnings.warn(
-                AblationWarning(
-                    f"{self.arm.experiment.trainer} gave equal metrics with {len(runs)} seeds of "
-                    f"{self.arm.description}. If training involves chance, derive it from "
-                    "trial.seed: as it is, the verdict is of this one training only."
-                ),
-                stacklevel=4,
-            )
+        return max(stdev(values), self._noise(self.arm.study.seeds[0]))
 
     def _bound(self, number: float | None) -> float | None:
         if number is None:
@@ -476,6 +422,11 @@ class Quantity:
 def looked_at(arm: Arm, asserted: Asserted) -> int:
     """Return how many seeds a test has looked at: the least number, or what a comparison took."""
     return max(arm.study.seeds[0], *(compared.seeds for compared in asserted.made), 0)
+
+
+def _warn(text: str) -> None:
+    if text:
+        warnings.warn(AblationWarning(text), stacklevel=4)
 
 
 def _next(number: float, towards: float) -> float:
