@@ -43,9 +43,13 @@ def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyte
     """Pytest's own, its runs training in this process, which has imported Keras for all of them."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "--ablation-workers=0")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)  # of the job that runs these tests
-    # Where these tests run with -n, all runs of pytest inside pytest would be one session.
-    monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
     return pytester
+
+
+@pytest.fixture(autouse=True)
+def _own_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no study take another's for its own session, as all would where these run with -n."""
+    monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
 
 
 @pytest.fixture
