@@ -200,8 +200,13 @@ class _Look:
     seeds: int
 
     def limits(self, level: float) -> tuple[float, float]:
-        """Return the lower and the upper limit of the change, each at a one-sided level."""
-        half = self.error * _quantile(self.seeds, self.balance, level) if self.error else 0.0
+        """Return the lower and the upper limit of the change, each at a one-sided level.
+
+        From a level of a half they are the change itself, and never cross.
+        """
+        half = 0.0
+        if self.error:
+            half = self.error * max(0.0, _quantile(self.seeds, self.balance, level))
         return self.change - half, self.change + half
 
 

@@ -57,13 +57,16 @@ def test_a_change_is_held_against_its_bound(bound: Bound, outcome: str) -> None:
     assert verdict.low <= verdict.change <= verdict.high
 
 
-def test_a_claim_that_holds_has_its_limits_within_the_bound() -> None:
-    """What a reader sees of the interval, and the verdict, never disagree."""
+@pytest.mark.parametrize("seeds", [(2, 5), (3, 5), (5, 5)])
+@pytest.mark.parametrize("bound", [Bound(at_least=-1.0, at_most=2.0), Bound(at_most=1.0)])
+def test_a_claim_that_holds_has_its_limits_within_the_bound(
+    bound: Bound, seeds: tuple[int, int]
+) -> None:
+    """What a reader sees of the interval, of p, and the verdict, never disagree."""
     random = np.random.default_rng(3)
     for _ in range(300):
         ours, theirs = random.normal(size=(2, 5)).tolist()
-        bound = Bound(at_least=-1.0, at_most=2.0)
-        verdict = decide(ours.__getitem__, theirs.__getitem__, bound)
+        verdict = decide(ours.__getitem__, theirs.__getitem__, bound, seeds=seeds)
         assert (verdict.outcome == "holds") == bound.allows(verdict.low, verdict.high)
         assert (verdict.outcome == "holds") == (verdict.p <= 0.05)
 
