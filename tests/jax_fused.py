@@ -231,9 +231,11 @@ def test_a_layer_of_several_networks_at_once_is_the_layer(name: str) -> None:
         along = jnp.arange(answers.size, dtype="float32").reshape(answers.shape)
         return (answers * jnp.sin(along)).sum(), answers
 
+    is_left = name in ("grouped", "causal", "pooling in overlaps")
     call = layer.call
     plain = jax.value_and_grad(of, argnums=(0, 1), has_aux=True)(weights, x)
     with batched.used_by(model):
+        assert (layer.call == call) == is_left
         at_once = jax.value_and_grad(of, argnums=(0, 1), has_aux=True)(weights, x)
     assert layer.call == call
     far = 0.1 if name == "half precision" else 1e-5
@@ -379,3 +381,7 @@ def test_data_too_large_for_the_device_is_trained_step_by_step(
     monkeypatch.setattr(fused, "DATA_SHARE", -1.0)
     large = replace(EXPERIMENT, data=data())
     assert together(large)[0].curves == step_by_step(large)[0].curves
+    assert fused.faster_way(trials_of(large), large.data) == "map"
+    one_by_one = duet.stepping(trials_of(large)[0], large.data)
+    monkeypatch.setattr(duet, "stepping", lambda trial, data: one_by_one)
+    assert fused.stepping(trials_of(large), large.data, "map") is one_by_one

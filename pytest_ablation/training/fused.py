@@ -29,8 +29,9 @@ from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
+from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Run, Watcher
-from pytest_ablation.training import batched, checkpoint, fit, smoothing
+from pytest_ablation.training import batched, checkpoint, duet, fit, smoothing
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.duet import Seconds, Step
@@ -41,7 +42,6 @@ DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
 WORTH_A_TRIAL = 60.0  # seconds of training, below which it does not matter how seeds share a device
 
 Way: TypeAlias = Literal["vmap", "map"]
-_WAYS: tuple[Way, Way] = ("vmap", "map")
 
 
 def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
@@ -83,10 +83,7 @@ def train(
     Yields:
         A run a trial, in their order; each has its share of the seconds.
     """
-    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
-    if sum(array.nbytes for array in arrays.each((data.x_train, data.y_train))) > (
-        DATA_SHARE * memory
-    ):
+    if not _can_hold(data):
         for trial, each in zip(trials, watchers, strict=True):
             yield fit.train(trial, data, each)
         return
@@ -102,29 +99,41 @@ def faster_way(trials: Sequence[Trial], data: Dataset) -> Way:
     "vmap" makes one kernel of those of all seeds, "map" takes them in turn in one program. Which is
     not tried for trainings so short that to compile the other would cost more than it may gain.
     """
-    if _may_differ_in_steps(trials):
+    if _may_differ_in_steps(trials) or not _can_hold(data):
         return "map"
     recipe = recipes.deserialized(trials[0].recipe)
     assert recipe.steps_per_epoch is not None
-    seconds: dict[Way, float] = {}
-    for way in _WAYS:
-        step = stepping(trials, data, way)
-        try:
-            step()
-            seconds[way] = step()[1]
-        except jax.errors.JaxRuntimeError:  # the device has no memory for all seeds at once
-            continue
-        each = min(STEPS_AT_A_TIME, recipe.steps_per_epoch)
-        if seconds[way] / each * recipe.epochs * recipe.steps_per_epoch < WORTH_A_TRIAL:
-            break
-    return min(seconds, key=lambda way: seconds[way], default="map")
+    blocks = recipe.epochs * recipe.steps_per_epoch / _at_a_time(recipe)
+    at_once = _seconds_of_steps(trials, data, "vmap")
+    if at_once * blocks < WORTH_A_TRIAL:
+        return "vmap"
+    return "vmap" if at_once < _seconds_of_steps(trials, data, "map") else "map"
+
+
+def _seconds_of_steps(trials: Sequence[Trial], data: Dataset, way: Way) -> float:
+    """Return how long some steps take, once compiled; infinity where memory is short."""
+    step = _stepping(trials, data, way)
+    try:
+        step()
+        return step()[1]
+    except jax.errors.JaxRuntimeError:
+        return math.inf
 
 
 def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
-    """Return what takes a hundred steps of all seeds, by the program that trains them."""
+    """Return what takes a hundred steps of all seeds, by the program that trains them.
+
+    Of data too large for a device that has to hold another network's too, it takes one step of the
+    first seed.
+    """
+    if not _can_hold(data, times=2):
+        return duet.stepping(trials[0], data)
+    return _stepping(trials, data, way)
+
+
+def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
     training = _Training(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
-    assert training.recipe.steps_per_epoch is not None
-    count = min(STEPS_AT_A_TIME, training.recipe.steps_per_epoch)
+    count = _at_a_time(training.recipe)
 
     def steps() -> Seconds:
         wall, processor = time.perf_counter(), time.process_time()
@@ -132,6 +141,18 @@ def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
         return time.process_time() - processor, time.perf_counter() - wall
 
     return steps
+
+
+def _at_a_time(recipe: Recipe) -> int:
+    assert recipe.steps_per_epoch is not None
+    return min(STEPS_AT_A_TIME, recipe.steps_per_epoch)
+
+
+def _can_hold(data: Dataset, *, times: int = 1) -> bool:
+    """Tell whether the device has memory for the training data, so many times."""
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
+    size = sum(array.nbytes for array in arrays.each((data.x_train, data.y_train)))
+    return bool(times * size <= DATA_SHARE * memory)
 
 
 @cache
