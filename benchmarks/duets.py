@@ -45,10 +45,11 @@ def _measure(duets: int, seconds: float) -> None:
     from pytest_ablation.data import maps, sample
     from pytest_ablation.execution import local
     from pytest_ablation.execution.task import Timing
+    from pytest_ablation.pairs import Settled
     from pytest_ablation.profile import PROFILES
     from pytest_ablation.store import Store
     from pytest_ablation.study import Study
-    from pytest_ablation.verdict import Bound, Settled
+    from pytest_ablation.verdict import Bound
 
     images = np.random.default_rng(0).integers(0, 256, (1_000, 32, 32, 3), dtype=np.uint8)
     labels = np.arange(1_000, dtype=np.uint8) % 10

@@ -23,7 +23,8 @@ class Compared:
         value: The mean, change or ratio found; NaN where values are not to be compared.
         low: Lower end of its interval.
         high: Upper end.
-        seeds: Seeds looked at, in each arm; 0 where none was needed.
+        seeds: The variant's seeds looked at, or those of the one arm; 0 where none was needed.
+        baseline_seeds: The baseline's, of what is compared with it seed by seed; else 0.
         confidence: Of the interval, as a fraction.
         p: The smallest alpha with which the claim would hold; NaN of what is exact.
         needed: Seeds an arm that would probably decide; None where decided, or where too many.
@@ -40,6 +41,7 @@ class Compared:
     low: float
     high: float
     seeds: int
+    baseline_seeds: int = 0
     confidence: float = 0.9
     p: float = math.nan
     needed: int | None = None
@@ -69,8 +71,26 @@ class Compared:
         if self.interval:
             parts.append(f"{100 * self.confidence:g} % interval {self.interval}")
         if self.seeds:
-            parts.append(f"{self.seeds} seed{'s' if self.seeds > 1 else ''} an arm")
+            parts.append(self.seeds_said)
         return ", ".join(parts)
+
+    @property
+    def seeds_a_side(self) -> tuple[int, int]:
+        """Seeds looked at of the variant and of what it is compared with."""
+        return self.seeds, self.baseline_seeds or self.seeds
+
+    @property
+    def seeds_said(self) -> str:
+        """The seeds looked at: ``3 seeds an arm``; ``5 seeds and 4 of the baseline``."""
+        ours, theirs = self.seeds_a_side
+        seeds = f"{ours} seed{'s' if ours > 1 else ''}"
+        return f"{seeds} an arm" if ours == theirs else f"{seeds} and {theirs} of the baseline"
+
+    @property
+    def seeds_in_a_table(self) -> str:
+        """The same in few characters: ``3``; ``5 / 4``; empty where none was needed."""
+        ours, theirs = self.seeds_a_side
+        return f"{ours or ''}" if ours == theirs else f"{ours} / {theirs}"
 
     @property
     def advice(self) -> str:

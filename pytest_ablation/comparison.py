@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Real
 from statistics import median, stdev
 
@@ -19,14 +20,15 @@ from pytest_ablation import quantity as measures
 from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted, Compared
 from pytest_ablation.errors import AblationError, AblationWarning
+from pytest_ablation.pairs import Settled
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.since import Since
 from pytest_ablation.verdict import (
     Bound,
     Outcome,
-    Settled,
     Verdict,
     decide,
+    estimate,
 )
 
 
@@ -167,8 +169,9 @@ class Quantity:
     def explained(self) -> list[str]:
         """Return what the comparison that failed rests on, for its assertion."""
         compared = self.made[-1]
-        arms = [arm for side in self._sides for arm in side]
-        lines = [_values_of(arm, self.measure, compared.seeds) for arm in arms]
+        counted = zip(self._sides, compared.seeds_a_side, strict=False)
+        arms = [(arm, seeds) for side, seeds in counted for arm in side]
+        lines = [_values_of(arm, self.measure, seeds) for arm, seeds in arms]
         lines += [self._since.said(compared.seeds, self._is_exact)] if self.form == "since" else []
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
@@ -198,6 +201,11 @@ class Quantity:
         if self.form == "interaction":
             return (self.arm, self.baseline), self.parts()
         return (self.arm,), (self.baseline,)
+
+    @property
+    def _is_paired(self) -> bool:
+        """Whether the arms are one trained network with and without a lesion."""
+        return self.arm.source is not None and self._sides[1:] == ((self.arm.source,),)
 
     def _as(self, form: Form) -> Quantity:
         if self.baseline is None or self.form != "value":
@@ -241,10 +249,20 @@ class Quantity:
 
     @property
     def _estimate(self) -> Verdict:
-        count = looked_at(self.arm, self.asserted)
-        verdict = self._decided(Bound(), (count, count), 1)
+        """What the seeds say that the test has looked at, which may be one more of one arm."""
+        sides = self._sides
+        counts = [min(looked_at(arm, self.asserted) for arm in side) for side in sides]
+        verdict = self._decided(Bound(), (min(counts), min(counts)), 1)
         if math.isnan(verdict.change):
             raise Undecided(f"{self.name}: {verdict.reason}")
+        if verdict.baseline_seeds and max(counts) > min(counts):
+            values = [
+                [self._sum(side, seed) for seed in range(count)]
+                for side, count in zip(sides, counts, strict=True)
+            ]
+            noise = self._noise(self.arm.study.seeds[0])
+            change, low, high = estimate(*values, alpha=self.arm.study.alpha, noise=noise)
+            return replace(verdict, change=change, low=low, high=high)
         return verdict
 
     def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
@@ -260,9 +278,9 @@ class Quantity:
 
         arms = [arm for side in sides for arm in side]
         if self.form != "since":  # of which no more seeds are needed than the reference has
-            study.queue(*arms, seeds=seeds[0])
+            study.queue(*arms, seeds=seeds[0], following=arms[::-1])
 
-        if self.arm.source is not None and sides[1:] == ((self.arm.source,),):
+        if self._is_paired:
             # Of one trained network with and without: what seeds differ in goes out of the change.
             return decide(
                 lambda seed: self._sum(sides[0], seed) - self._sum(sides[1], seed),
@@ -273,19 +291,25 @@ class Quantity:
                 comparisons=comparisons,
             )
 
-        def value(seed: int) -> float:
-            study.queue(*arms, seeds=seed + 1)  # where there are workers, all train at a time
-            return self._sum(sides[0], seed)
+        def value(side: tuple[Arm, ...], seed: int) -> float:
+            others = [arm for arm in arms if arm not in side]
+            # A cluster does nothing on a guess, and has room for all. Else one more seed mostly
+            # tells, and other tests will ask for the baseline too; what is open yet takes more.
+            asked = arms if seed < seeds[0] or study.executor.where else side
+            following = [*side, *others] if seed > seeds[0] else arms[::-1]
+            study.queue(*asked, seeds=seed + 1, following=following)
+            return self._sum(side, seed)
 
+        ours = partial(value, sides[0])
         if self.form == "since":
             return self._since.decided(
-                value, bound, seeds=seeds, comparisons=comparisons, noise=self._noise
+                ours, bound, seeds=seeds, comparisons=comparisons, noise=self._noise
             )
         if self._apart(seeds[0]):
             seeds = seeds[0], seeds[0]  # no more of them would tell
         verdict = decide(
-            value,
-            (lambda seed: self._sum(sides[1], seed)) if len(sides) > 1 else None,
+            ours,
+            partial(value, sides[1]) if len(sides) > 1 else None,
             bound,
             seeds=seeds,
             alpha=study.alpha,
@@ -304,7 +328,7 @@ class Quantity:
 
     def _unless_apart(self, verdict: Verdict) -> Verdict:
         """Return a verdict on the runs of one host; of several hosts' nothing is decided."""
-        apart = self._apart(verdict.seeds)
+        apart = self._apart(min(verdict.seeds, verdict.baseline_seeds))
         if not apart:
             return verdict
         do = "compare time.ratio, whose steps are taken in turn on one node"
@@ -316,6 +340,7 @@ class Quantity:
             low=math.nan,
             high=math.nan,
             seeds=verdict.seeds,
+            baseline_seeds=verdict.baseline_seeds,
             reason=f"trained on different nodes ({apart}), of which {self.measure.name} tells "
             f"nothing together: {do}",
         )
@@ -380,6 +405,7 @@ class Quantity:
             low=self._point(verdict.low),
             high=self._point(verdict.high),
             seeds=verdict.seeds,
+            baseline_seeds=verdict.baseline_seeds,
             confidence=1 - 2 * study.alpha,
             p=math.nan if wiring_only else verdict.p,
             needed=verdict.needed,
@@ -406,7 +432,8 @@ class Quantity:
             return 0.0
         if compared.outcome != "undecided" and not bound.allows(0.0):
             return 0.0
-        values = [self._scaled(self.baseline, seed) for seed in range(compared.seeds)]
+        of_baseline = compared.seeds_a_side[1]
+        values = [self._scaled(self.baseline, seed) for seed in range(of_baseline)]
         return max(stdev(values), self._noise(self.arm.study.seeds[0]))
 
     def _bound(self, number: float | None) -> float | None:
@@ -421,7 +448,8 @@ class Quantity:
 
 def looked_at(arm: Arm, asserted: Asserted) -> int:
     """Return how many seeds a test has looked at: the least number, or what a comparison took."""
-    return max(arm.study.seeds[0], *(compared.seeds for compared in asserted.made), 0)
+    most = max((max(compared.seeds_a_side) for compared in asserted.made), default=0)
+    return max(arm.study.seeds[0], min(most, len(arm.known)))
 
 
 def _warn(text: str) -> None:

@@ -30,17 +30,18 @@ from pytest_ablation.execution.task import (
     Training,
 )
 from pytest_ablation.experiment import Experiment
+from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import Profile
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Duet, Run
 from pytest_ablation.store import Store
 from pytest_ablation.trainer import Made
-from pytest_ablation.verdict import Settled
 
 if TYPE_CHECKING:
     from pytest_ablation.reference import Reference
 
 DUET_SECONDS = 10.0
+LOOKED_AHEAD = 2  # seeds of an arm that are trained on a guess where nothing else is to be done
 
 
 class Executor(Protocol):
@@ -220,10 +221,14 @@ class Study:
                     self.trained += [each] if found.trained else []
         return self._runs[key]
 
-    def queue(self, *arms: Arm, seeds: int) -> None:
+    def queue(self, *arms: Arm, seeds: int, following: Sequence[Arm] = ()) -> None:
         """Have the runs of arms trained, with the seeds from 0, while others are waited for.
 
-        The seed after them will be asked for unless the verdict is in, as it seldom is.
+        Args:
+            arms: What is to be trained.
+            seeds: How many seeds of each.
+            following: Arms of which more seeds will be asked for unless the verdict is in, as it
+                seldom is: the likeliest first, of those with equally many seeds.
         """
         for seed in range(seeds):
             for arm in arms:
@@ -239,19 +244,19 @@ class Study:
                         self._queued.add(key)
                         self.executor.queue(self._training(arm, seed))
         if self._queued:  # else nothing is waited for
-            # What a variant is compared with first: other tests will ask for the baseline too.
-            following = (self._next(arm, seeds) for arm in reversed(arms))
-            self.executor.expect([*filter(None, following)])
+            expected = [each for arm in following for each in self._next(arm)]
+            expected.sort(key=lambda training: training.trial.seed)
+            self.executor.expect(expected)
 
-    def _next(self, arm: Arm, seeds: int) -> Training | None:
-        """Return the training that an arm will need if these seeds do not tell."""
-        arm = arm.source or arm
+    def _next(self, arm: Arm) -> list[Training]:
+        """Return the trainings that an arm will need if its seeds do not tell."""
+        arm, trainings = arm.source or arm, list[Training]()
         if not arm.is_at_once:
-            for seed in range(seeds, self.seeds[1]):
+            for seed in range(self.seeds[1]):
                 key = arm.trial(seed).fingerprint
                 if key not in self._queued and not self.is_kept(key):
-                    return self._training(arm, seed)
-        return None
+                    trainings.append(self._training(arm, seed))
+        return trainings[:LOOKED_AHEAD]
 
     def _queue_together(self, arm: Arm, seeds: range) -> None:
         """Have those of an arm's seeds trained at once that nobody has trained or queued."""

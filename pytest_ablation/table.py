@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from pytest_ablation import reference as references
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
 from pytest_ablation.evidence import Entry
@@ -28,7 +27,7 @@ from pytest_ablation.quantity import (
 )
 from pytest_ablation.reference import Reference, Saved
 from pytest_ablation.run import Run
-from pytest_ablation.verdict import Bound, adjusted, decide, smallest_detectable
+from pytest_ablation.verdict import adjusted, estimate, smallest_detectable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,30 +335,21 @@ def _limits(
     *,
     is_paired: bool = False,
 ) -> tuple[float, float]:
-    """Return the limits of a metric's mean, or of its change over the seeds that both arms have."""
+    """Return the limits of a metric's mean, or of its change, over the seeds that there are."""
     arms = [runs] if base is None else [runs, base]
-    seeds = min(map(len, arms))
-    if seeds < 2:
+    if min(map(len, arms)) < 2:
         return math.nan, math.nan
     try:
-        values = [[measure.of(run) for run in arm[:seeds]] for arm in arms]
+        values = [[measure.of(run) for run in arm] for arm in arms]
     except AblationError:
         return math.nan, math.nan
     if is_paired:
-        values = [[a - b for a, b in zip(*values, strict=True)]]
+        values = [[a - b for a, b in zip(*values, strict=False)]]
     noise = 0.0
     if measure is ACCURACY and not is_paired:
-        squares = [sampling_noise(arm[:seeds], facts["tested"]) ** 2 for arm in arms]
-        noise = math.sqrt(fmean(squares))
-    verdict = decide(
-        values[0].__getitem__,
-        values[1].__getitem__ if len(values) > 1 else None,
-        Bound(),
-        seeds=(seeds, seeds),
-        alpha=facts["alpha"],
-        noise=noise,
-    )
-    return verdict.low, verdict.high
+        noise = math.sqrt(fmean(sampling_noise(arm, facts["tested"]) ** 2 for arm in arms))
+    _, low, high = estimate(*values, alpha=facts["alpha"], noise=noise)
+    return low, high
 
 
 def _since(
@@ -373,16 +363,13 @@ def _since(
     if then is None or now is None or not runs or then.cannot_speak_for(measure.name, now):
         return math.nan, math.nan, math.nan
     seeds = min(len(runs), len(then.values[measure.name]))
-    verdict = references.decide_since(
-        lambda seed: measure.of(runs[seed]),
-        then.values[measure.name],
-        Bound(),
-        seeds=(seeds, seeds),
+    change, low, high = estimate(
+        [measure.of(run) for run in runs[:seeds]],
+        [math.nan if each is None else each for each in then.values[measure.name][:seeds]],
         alpha=facts["alpha"],
         noise=sampling_noise(runs[:seeds], facts["tested"]) if measure is ACCURACY else 0.0,
     )
-    low, high = (verdict.low, verdict.high) if seeds > 1 else (math.nan, math.nan)
-    return verdict.change, low, high
+    return change, *((low, high) if seeds > 1 else (math.nan, math.nan))
 
 
 def _sentence(arm: str, row: Mapping[str, Any], reference: Entry, decides: bool) -> str:

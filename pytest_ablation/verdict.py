@@ -14,19 +14,13 @@ from itertools import accumulate
 from statistics import fmean
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import bdtr, ndtri, stdtrit
-
-from pytest_ablation.run import Duet
+from scipy.special import ndtri, stdtrit
 
 Outcome = Literal["holds", "violated", "undecided"]
 
 POWER = 0.8  # what "probably" means where seeds are foretold
 MOST_SEEDS = 200  # more are not foretold
 ONE_SEED = "one seed an arm: how trainings differ is not known"
-PRECISION = 0.03  # of a ratio of times that is shown, whatever its bound
-FIRST_LOOK = 20  # pairs; a median is looked at with 20, 40, 80, …
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +65,8 @@ class Verdict:
             values are not to be compared.
         low: Lower limit of the change: it errs with probability alpha at most, over all looks.
         high: Upper limit, likewise. With a claim that holds, both limits are within its bound.
-        seeds: Seeds looked at, in each arm.
+        seeds: The variant's seeds looked at.
+        baseline_seeds: The baseline's, one more or one fewer at most; 0 of a value by itself.
         p: The smallest alpha with which the claim would hold; 1 where none would do.
         needed: Seeds an arm that would probably decide; None where it is decided, or where more
             than 200 would be needed.
@@ -83,6 +78,7 @@ class Verdict:
     low: float
     high: float
     seeds: int
+    baseline_seeds: int = 0
     p: float = math.nan
     needed: int | None = None
     reason: str = ""
@@ -100,11 +96,12 @@ def decide(
 ) -> Verdict:
     """Decide whether a change is within its bound, with as few seeds as that takes.
 
-    It looks at the least number of seeds, then at one more in each arm, until the claim holds, is
-    violated, or no seeds remain. A claim holds when the limits of the change are within the bound,
-    and is violated when they are beyond it. Over all looks together a claim that is false, at the
-    very edge of its bound, holds with probability `alpha` at most; one that is true is violated
-    with probability ``alpha / comparisons`` at most. That is so for normal values with any two
+    It looks at the least number of seeds, then at one more of the arm whose values vary more, since
+    that tells most, then at one more of the other, and so on until the claim holds, is violated, or
+    no seeds remain. A claim holds when the limits of the change are within the bound, and is
+    violated when they are beyond it. Over all looks together a claim that is false, at the very
+    edge of its bound, holds with probability `alpha` at most; one that is true is violated with
+    probability ``alpha / comparisons`` at most. That is so for normal values with any two
     variances, one of them zero included; for skewed values with unequal variances the first may
     reach twice alpha.
 
@@ -125,48 +122,69 @@ def decide(
     """
     against = alpha / comparisons / max(1, len(bound.edges))
     ours: list[float] = []
-    theirs: list[float] = []
+    theirs: list[float] | None = None if baseline is None else []
     looks: list[_Look] = []
     outcome: Outcome = "undecided"
-    for count in range(seeds[0], seeds[1] + 1):
-        ours += [variant(seed) for seed in range(len(ours), count)]
-        if baseline is not None:
-            theirs += [baseline(seed) for seed in range(len(theirs), count)]
-        looks.append(_look(ours, theirs, noise))
-        if bound.allows(*looks[-1].limits(level(count, seeds, alpha))):
+    counts = seeds[0], seeds[0]
+    while outcome == "undecided" and max(counts) <= seeds[1]:
+        ours += [variant(seed) for seed in range(len(ours), counts[0])]
+        if baseline is not None and theirs is not None:
+            theirs += [baseline(seed) for seed in range(len(theirs), counts[1])]
+        look = _look(ours, theirs, noise)
+        if bound.allows(*look.limits(level(look.count, seeds, alpha))):
             outcome = "holds"
-        elif bound.excludes(*looks[-1].limits(level(count, seeds, against))):
+        elif bound.excludes(*look.limits(level(look.count, seeds, against))):
             outcome = "violated"
-        if outcome != "undecided":
-            break
+        looks.append(look)
+        counts = look.next_counts
     last = looks[-1]
-    low, high = last.limits(level(last.seeds, seeds, alpha))
+    low, high = last.limits(level(last.count, seeds, alpha))
     return Verdict(
         outcome=outcome,
         change=last.change,
         low=low,
         high=high,
-        seeds=last.seeds,
+        seeds=len(ours),
+        baseline_seeds=len(theirs or ()),
         p=_smallest_alpha(looks, bound, seeds),
         needed=_needed(last, bound, seeds, alpha, against) if outcome == "undecided" else None,
         reason=_reason(last, noise),
     )
 
 
+def estimate(
+    variant: Sequence[float],
+    baseline: Sequence[float] | None = None,
+    *,
+    alpha: float = 0.05,
+    noise: float = 0.0,
+) -> tuple[float, float, float]:
+    """Return the change, its lower and its upper limit, from values that are all there.
+
+    Args:
+        variant: The variant's values.
+        baseline: The baseline's; None for the mean of the variant's.
+        alpha: How often each limit may err.
+        noise: A floor on the standard error of one value.
+    """
+    look = _look(variant, baseline, noise)
+    return look.change, *look.limits(alpha)
+
+
 # ------------------------------------------------------------------------------ how error is spent
 
 
-def level(count: int, seeds: tuple[int, int], alpha: float) -> float:
+def level(count: float, seeds: tuple[int, int], alpha: float) -> float:
     """Return the one-sided level of the look at `count` seeds an arm.
 
     Levels grow with the seeds: an early look at very few seeds tells little, so little is spent on
     it. Were the looks independent, levels that sum to alpha would be needed. They are not, since
     each contains the one before, so they may sum to more: they are in the ratio of n − 1, and
     alpha over ``1 + c log(their sum)`` at the last. c is found by simulation in the worst ratio of
-    variances: at an alpha of 5 % normal values need 0.9, skewed ones 1.1, and smaller ones more.
+    variances: at an alpha of 5 % normal values need 0.6, skewed ones 0.8, and smaller ones more.
 
     Args:
-        count: Seeds an arm at this look.
+        count: Seeds an arm at this look, the mean of both arms.
         seeds: Least and most seeds of the design.
         alpha: What all looks together may err.
 
@@ -176,8 +194,9 @@ def level(count: int, seeds: tuple[int, int], alpha: float) -> float:
     least, most = max(2, seeds[0]), seeds[1]
     if most == 1:
         return alpha
-    total = sum(range(least - 1, most)) / (most - 1)
-    spread = 1.1 + 0.4 * math.log(0.05 / alpha)
+    halves = range(2 * (least - 1), 2 * (most - 1) + 1)  # a look at each half of a seed more
+    total = sum(halves) / halves[-1]
+    spread = 0.8 + 0.2 * math.log(0.05 / alpha)
     spent = min(total, 1 + max(0.0, spread) * math.log(total))
     return alpha * (count - 1) / (most - 1) / spent
 
@@ -187,54 +206,92 @@ class _Look:
     """What there is to see with some seeds.
 
     Attributes:
-        change: Difference of the means.
-        error: Its standard error.
-        balance: How alike the arms' shares in the error are: 0 where one has it all, 1 where they
-            are equal.
-        seeds: Seeds in each arm.
+        change: Difference of the means; without a baseline, the mean.
+        counts: Seeds in the arms.
+        shares: Each arm's share in the square of the change's standard error.
     """
 
     change: float
-    error: float
-    balance: float
-    seeds: int
+    counts: tuple[int, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def count(self) -> float:
+        """Seeds an arm, the mean of both."""
+        return fmean(self.counts)
+
+    @property
+    def error(self) -> float:
+        """The change's standard error."""
+        return math.sqrt(sum(self.shares))
+
+    @property
+    def balance(self) -> float:
+        """How alike the arms' shares are: 0 where one has it all, 1 where they are equal."""
+        squares = sum(each**2 for each in self.shares)
+        known = len(self.shares) > 1 and squares and math.isfinite(squares)
+        return 2 * math.prod(self.shares) / squares if known else 0.0
+
+    @property
+    def freedom(self) -> float:
+        """Satterthwaite's degrees of freedom, as if the shares were known."""
+        each = zip(self.shares, self.counts, strict=True)
+        return self.error**4 / sum(share**2 / (count - 1) for share, count in each)
+
+    @property
+    def next_counts(self) -> tuple[int, int]:
+        """The seeds of the next look: one more of the arm that tells most, or of the other."""
+        least, most = min(self.counts), max(self.counts)
+        if least < most:
+            return most, most
+        if len(self.counts) == 1 or least == 1:
+            return least + 1, least + 1
+        ours, theirs = self.shares
+        return (least + 1, least) if ours > theirs else (least, least + 1)
 
     def limits(self, level: float) -> tuple[float, float]:
         """Return the lower and the upper limit of the change, each at a one-sided level.
 
         From a level of a half they are the change itself, and never cross.
         """
-        half = 0.0
-        if self.error:
-            half = self.error * max(0.0, _quantile(self.seeds, self.balance, level))
+        half = self.error
+        if half and min(self.counts) == 1:
+            half *= max(0.0, float(ndtri(1 - level))) if level else math.inf
+        elif half:
+            fewest = min(self.counts)
+            half *= max(0.0, _quantile(fewest, self.freedom, self.balance, level))
         return self.change - half, self.change + half
 
 
-def _look(ours: Sequence[float], theirs: Sequence[float], noise: float) -> _Look:
-    count = len(ours)
-    arms = [ours, theirs] if theirs else [ours]
+def _look(ours: Sequence[float], theirs: Sequence[float] | None, noise: float) -> _Look:
+    arms = [ours] if theirs is None else [ours, theirs]
     means = [fmean(values) for values in arms]
-    change = means[0] - means[1] if theirs else means[0]
-    if count == 1:
-        return _Look(change, noise * math.sqrt(len(arms)) if noise else math.inf, 0.0, 1)
-    of_means = [
-        max(sum((value - mean) ** 2 for value in values) / (count - 1), noise**2) / count
-        for values, mean in zip(arms, means, strict=True)
-    ]
-    squares = sum(each**2 for each in of_means)
-    balance = 2 * math.prod(of_means) / squares if theirs and squares else 0.0
-    return _Look(change, math.sqrt(sum(of_means)), balance, count)
+    return _Look(
+        change=means[0] - sum(means[1:]),
+        counts=tuple(map(len, arms)),
+        shares=tuple(
+            _square_of_mean(values, mean, noise) for values, mean in zip(arms, means, strict=True)
+        ),
+    )
 
 
-def _quantile(seeds: int, balance: float, level: float) -> float:
+def _square_of_mean(values: Sequence[float], mean: float, noise: float) -> float:
+    """Return the square of a mean's standard error; of one value it is known by its noise only."""
+    if len(values) == 1:
+        return noise**2 or math.inf
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return max(variance, noise**2) / len(values)
+
+
+def _quantile(fewest: int, freedom: float, balance: float, level: float) -> float:
     """Return how many standard errors a limit is away: Student's t, its freedom near Welch's.
 
-    Satterthwaite's degrees of freedom, ``(n − 1)(1 + balance)``, take the balance as if it were
-    known. With few seeds and at small levels it is a matter of luck, and one arm's values that
-    happen to lie close together make Welch's test err up to 3.5 times too often where the other arm
-    hardly varies (three seeds, level 0.0005). A power of the balance draws the freedom towards
-    ``n − 1``, which is safe at any variances, the more so the fewer the seeds and the smaller the
-    level.
+    Satterthwaite's degrees of freedom take the arms' shares in the error as if they were known.
+    With few seeds and at small levels they are a matter of luck, and one arm's values that happen
+    to lie close together make Welch's test err up to 3.5 times too often where the other arm hardly
+    varies (three seeds, level 0.0005). A power of the balance draws the freedom towards that of the
+    arm with the fewest seeds, which is safe at any variances, the more so the fewer the seeds and
+    the smaller the level.
 
     Sources: Welch, "The generalization of 'Student's' problem when several different population
     variances are involved", Biometrika 34 (1947); Hsu, "Contribution to the theory of 'Student's'
@@ -242,29 +299,28 @@ def _quantile(seeds: int, balance: float, level: float) -> float:
     """
     if level <= 0:
         return math.inf
-    if seeds == 1:
-        return float(ndtri(1 - level))
-    power = max(2.0, 1 / ((seeds - 1) * math.sqrt(level)))
-    return float(stdtrit((seeds - 1) * (1 + balance**power), 1 - level))
+    least = fewest - 1
+    power = max(2.0, 1 / (least * math.sqrt(level)))
+    return float(stdtrit(least + (freedom - least) * balance ** (power - 1), 1 - level))
 
 
 # ----------------------------------------------------------------------------- what else is asked
 
 
 def _reason(look: _Look, noise: float) -> str:
-    if look.seeds > 1:
+    if min(look.counts) > 1:
         return ""
     return f"{ONE_SEED}, only the noise of the test set" if noise else ONE_SEED
 
 
 def _smallest_alpha(looks: Sequence[_Look], bound: Bound, seeds: tuple[int, int]) -> float:
     def holds(alpha: float) -> bool:
-        return any(bound.allows(*o.limits(level(o.seeds, seeds, alpha))) for o in looks)
+        return any(bound.allows(*o.limits(level(o.count, seeds, alpha))) for o in looks)
 
-    return _bisected(holds)
+    return bisected(holds)
 
 
-def _bisected(holds: Callable[[float], bool]) -> float:
+def bisected(holds: Callable[[float], bool]) -> float:
     """Return the smallest alpha with which something holds, to a thousandth of itself."""
     low, high = math.log(1e-12), 0.0
     if holds(math.exp(low)):
@@ -283,8 +339,8 @@ def _needed(
     margin = min((abs(look.change - edge) for edge in bound.edges), default=0.0)
     return seeds_to_tell(
         margin,
-        look.error * math.sqrt(look.seeds),
-        seeds=(seeds[0], max(seeds[1], look.seeds) + 1),
+        look.error * math.sqrt(look.count),
+        seeds=(seeds[0], max(seeds[1], *look.counts) + 1),
         alpha=alpha if bound.allows(look.change) else against,
         balance=look.balance,
     )
@@ -327,7 +383,7 @@ def smallest_detectable(deviation: float, *, seeds: tuple[int, int], alpha: floa
 
 def _detectable(error: float, seeds: tuple[int, int], alpha: float, balance: float) -> float:
     most = seeds[1]
-    critical = _quantile(most, balance, level(most, seeds, alpha))
+    critical = _quantile(most, (most - 1) * (1 + balance), balance, level(most, seeds, alpha))
     return float(critical + ndtri(POWER)) * error / math.sqrt(most)
 
 
@@ -343,100 +399,3 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
     )
     by_place = dict(zip(order, raised, strict=True))
     return [by_place[place] for place in range(len(order))]
-
-
-# ---------------------------------------------------------------------------------------- pairs
-
-
-def decide_median(
-    pairs: Sequence[float],
-    bound: Bound,
-    *,
-    alpha: float = 0.05,
-    comparisons: int = 1,
-    null: Sequence[float] = (),
-) -> Verdict:
-    """Decide whether the median of the pairs seen so far is within its bound.
-
-    The limits are order statistics, so they hold for pairs of any distribution. The look at
-    20 × 2ⁱ pairs spends ``alpha / ((i + 1)(i + 2))``, which sums to alpha however often one looks;
-    between two such numbers of pairs it is the next one's look, taken early.
-
-    Args:
-        pairs: One value a pair, as the logarithm of a ratio.
-        bound: What is asserted of their median.
-        alpha: How often a claim that is false may hold, over all looks.
-        comparisons: Comparisons in the session, among which the error of "violated" is shared.
-        null: Values whose median would be 0 if the measurement added nothing of its own. By as much
-            as it surely does, both limits are moved outwards.
-
-    Returns:
-        The verdict so far, its seeds 1.
-
-    Source: Conover, "Practical Nonparametric Statistics" (1999), section 3.2: the limits of a
-    quantile from order statistics.
-    """
-    ordered = np.sort(np.asarray(pairs, dtype=float))
-    look = max(0, math.ceil(math.log2(len(ordered) / FIRST_LOOK)))
-    share = 1 / ((look + 1) * (look + 2))
-    least, most = _median_limits(np.sort(np.asarray(null, dtype=float)), alpha * share)
-    margin = max(0.0, least, -most)
-
-    def limits(level: float) -> tuple[float, float]:
-        low, high = _median_limits(ordered, level)
-        return low - margin, high + margin
-
-    against = alpha / comparisons / max(1, len(bound.edges))
-    outcome: Outcome = "undecided"
-    if bound.allows(*limits(alpha * share)):
-        outcome = "holds"
-    elif bound.excludes(*limits(against * share)):
-        outcome = "violated"
-    low, high = limits(alpha * share)
-    return Verdict(
-        outcome=outcome,
-        change=float(np.median(ordered)),
-        low=low,
-        high=high,
-        seeds=1,
-        p=_bisected(lambda each: bound.allows(*limits(each * share))),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settled:
-    """Whether the ratio of a duet is known well enough: its bound is decided, and its limits near.
-
-    Attributes:
-        bound: On the logarithm of the ratio.
-        alpha: As in `decide_median`.
-        comparisons: Likewise.
-    """
-
-    bound: Bound
-    alpha: float = 0.05
-    comparisons: int = 1
-
-    def verdict(self, duet: Duet) -> Verdict:
-        """Return the verdict on a duet so far."""
-        return decide_median(
-            duet.log_ratios,
-            self.bound,
-            alpha=self.alpha,
-            comparisons=self.comparisons,
-            null=duet.own_log_ratios,
-        )
-
-    def __call__(self, duet: Duet) -> bool:
-        """Tell whether to stop measuring."""
-        known = self.verdict(duet)
-        return known.outcome != "undecided" and known.high - known.low <= 2 * PRECISION
-
-
-def _median_limits(ordered: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """Return limits of the median, each at a one-sided level; infinite where there are too few."""
-    below = bdtr(np.arange(len(ordered) // 2 + 1), len(ordered), 0.5) if len(ordered) else ()
-    rank = int(np.searchsorted(below, level, side="right"))
-    if not rank:
-        return -math.inf, math.inf
-    return float(ordered[rank - 1]), float(ordered[len(ordered) - rank])

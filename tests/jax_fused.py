@@ -21,12 +21,13 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.task import Together
 from pytest_ablation.experiment import Trial
+from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Run, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import batched, device, duet, fit, fused
-from pytest_ablation.verdict import Bound, Settled
+from pytest_ablation.verdict import Bound
 from tests.tiny import EXPERIMENT, data
 
 SEEDS = (0, 1)

@@ -9,9 +9,10 @@ import pytest
 from keras import layers
 
 from pytest_ablation import configure, train_with
+from pytest_ablation.pairs import decide_median
 from pytest_ablation.run import Duet
 from pytest_ablation.training.duet import duet, stepping
-from pytest_ablation.verdict import Bound, decide_median
+from pytest_ablation.verdict import Bound
 from tests.test_fit import trial_of
 from tests.tiny import EXPERIMENT
 

@@ -16,11 +16,12 @@ from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.local import Workers
+from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import device, fit
-from pytest_ablation.verdict import Bound, Settled
+from pytest_ablation.verdict import Bound
 from tests import faulty
 from tests.tiny import EXPERIMENT, data
 
@@ -108,7 +109,7 @@ def test_an_idle_worker_trains_what_is_probably_next(study: Study) -> None:
     """The seed after those asked for is under way while they are waited for, and counts later."""
     asking = replace(study, asked_seeds=(1, 3))
     wide = asking.variant(LONG, configure("dense1", units=24))
-    asking.queue(wide, seeds=1)
+    asking.queue(wide, seeds=1, following=[wide])
     BOARDS.clear()
     wide.run(0)
     assert begun() >= {"set units=24 in dense1, seed 0", "set units=24 in dense1, seed 1"}
@@ -123,7 +124,7 @@ def test_an_idle_worker_trains_the_baseline_ahead_first(study: Study) -> None:
     asking = replace(study, asked_seeds=(1, 3))
     narrow, baseline = asking.variant(LONG, configure("dense1", units=5)), asking.baseline(LONG)
     baseline.run(0)
-    asking.queue(narrow, baseline, seeds=1)
+    asking.queue(narrow, baseline, seeds=1, following=[baseline, narrow])
     BOARDS.clear()
     narrow.run(0)
     assert begun() >= {"baseline, seed 1"}
@@ -135,8 +136,8 @@ def test_what_a_verdict_no_longer_needs_is_not_trained_ahead(study: Study) -> No
     asking = replace(study, asked_seeds=(1, 3))
     before = asking.variant(EXPERIMENT, configure("dense1", units=23))
     now = asking.variant(LONG, configure("dense1", units=22))
-    asking.queue(before, seeds=1)
-    asking.queue(now, seeds=1)
+    asking.queue(before, seeds=1, following=[before])
+    asking.queue(now, seeds=1, following=[now])
     BOARDS.clear()
     before.run(0)
     now.run(0)

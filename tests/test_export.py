@@ -418,6 +418,7 @@ def test_effects_are_properties_of_a_test(suite: pytest.Pytester) -> None:
         ("ablation.1.low", "0.0"),
         ("ablation.1.high", "0.0"),
         ("ablation.1.seeds", "0"),
+        ("ablation.1.baseline_seeds", "0"),
         ("ablation.1.verdict", "violated"),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -438,3 +439,43 @@ def test_a_network_may_be_trained_by_ones_own_function(suite: pytest.Pytester) -
     result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*variant.time: test_study:twice is a trainer of your own*"])
+
+
+def test_one_more_seed_of_the_arm_that_varies_more_may_decide(pytester: pytest.Pytester) -> None:
+    """A training that nobody needs is not done; every output tells of how many seeds each arm."""
+    pytester.makeconftest(
+        """
+import pytest
+from pytest_ablation import Experiment
+
+NOISE = {1.0: (0.0, 0.0001), 2.0: (0.0, 0.01, 0.005)}
+
+def fit(trial, data, progress):
+    return {"error": trial.config["x"] + NOISE[trial.config["x"]][trial.seed]}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({"x": 1.0}, train=fit)
+"""
+    )
+    write(
+        pytester,
+        """
+@pytest.mark.ablation(override(x=2.0))
+def test_x(variant, baseline):
+    error = variant.metric("error")
+    assert error.change >= 0.8
+    assert error.change.mean == pytest.approx(2.005 - 1.00005)
+    low, high = error.change.interval
+    assert 0.8 < low < 1.00495 < high
+    assert (len(error.values), len(baseline.metric("error").values)) == (3, 2)
+""",
+    )
+    result = pytester.runpytest(
+        "--ablation-workers=1", "--ablation-export=out.json", "--html=report.html"
+    )
+    result.assert_outcomes(passed=1)
+    assert len(runs(pytester)) == 5
+    claim = json.loads((pytester.path / "out.json").read_text())["claims"][0]
+    assert (claim["seeds"], claim["baseline_seeds"]) == (3, 2)
+    assert "over 3 seeds and 2 of the baseline" in (pytester.path / "report.html").read_text()

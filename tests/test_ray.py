@@ -20,12 +20,13 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.errors import AblationError, TrainingError
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.local import Workers
+from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.resources import Resources, parsed
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import fit
-from pytest_ablation.verdict import Bound, Settled
+from pytest_ablation.verdict import Bound
 from tests.tiny import EXPERIMENT
 
 ray = pytest.importorskip("ray")

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from benchmarks.calibration import ALPHA, RATIOS, SEEDS, false_holds, false_red
+from pytest_ablation.pairs import decide_median
 from pytest_ablation.verdict import (
     Bound,
     Verdict,
     adjusted,
     decide,
-    decide_median,
+    estimate,
     level,
     seeds_to_tell,
     smallest_detectable,
@@ -86,7 +87,7 @@ def test_only_the_seeds_needed_are_asked_for() -> None:
         seeds=(3, 5),
     )
     assert sorted(asked) == [(name, seed) for name in ("baseline", "variant") for seed in range(3)]
-    assert (verdict.outcome, verdict.seeds) == ("holds", 3)
+    assert (verdict.outcome, verdict.seeds, verdict.baseline_seeds) == ("holds", 3, 3)
 
 
 def test_an_unclear_case_takes_one_more_seed_at_a_time_and_no_more_than_the_most() -> None:
@@ -104,6 +105,35 @@ def test_an_unclear_case_takes_one_more_seed_at_a_time_and_no_more_than_the_most
     assert 2 < verdict.seeds <= 5
     undecided = decide(ours.__getitem__, theirs.__getitem__, Bound(at_least=0.4))
     assert (undecided.outcome, undecided.seeds) == ("undecided", 5)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(2.0, 1.0), (1.0, 2.0)])
+def test_the_arm_that_varies_more_is_asked_first(ours: float, theirs: float) -> None:
+    """Of two trainings the one that tells more comes first; so a verdict often needs one fewer."""
+    asked: list[tuple[str, int]] = []
+
+    def arm(name: str, spread: float, seed: int) -> float:
+        asked.append((name, seed))
+        return 100 * spread * CLOSE[seed]
+
+    decide(
+        lambda seed: arm("variant", ours, seed),
+        lambda seed: arm("baseline", theirs, seed),
+        Bound(at_least=0.0),
+    )
+    names = [("variant", "baseline"), ("baseline", "variant")][ours < theirs]
+    assert asked[4:] == [(name, seed) for seed in (2, 3, 4) for name in names]
+
+
+def test_arms_of_different_numbers_of_seeds_are_told_apart() -> None:
+    """The limits are Welch's where they are of four seeds and five, as near as few seeds allow."""
+    from scipy.stats import ttest_ind
+
+    ours, theirs = [0.55, 0.58, 0.54, 0.57, 0.56], [0.60, 0.63, 0.59, 0.62]
+    change, low, high = estimate(ours, theirs, alpha=0.05)
+    expected = ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.9)
+    assert change == pytest.approx(-0.05)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=5e-4)
 
 
 def test_of_equal_arms_the_limits_are_students() -> None:
@@ -180,7 +210,7 @@ def test_the_looks_spend_more_than_alpha_in_sum_and_less_each(
     seeds: tuple[int, int], alpha: float
 ) -> None:
     """Looks that contain each other may err more in sum than together; a later one tells more."""
-    levels = [level(count, seeds, alpha) for count in range(seeds[0], seeds[1] + 1)]
+    levels = [level(half / 2, seeds, alpha) for half in range(2 * seeds[0], 2 * seeds[1] + 1)]
     assert levels == sorted(levels)
     assert sum(levels) >= alpha * (1 - 1e-9)
     assert levels[-1] <= alpha

@@ -27,6 +27,7 @@ def properties(compared: Sequence[Compared]) -> list[tuple[str, object]]:
             ("low", each.low),
             ("high", each.high),
             ("seeds", each.seeds),
+            ("baseline_seeds", each.baseline_seeds),
             ("verdict", each.outcome),
         )
         if not isinstance(value, float) or math.isfinite(value)

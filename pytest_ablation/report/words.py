@@ -88,7 +88,7 @@ def reasoning(claim: Compared) -> str:
     if math.isnan(claim.value):
         return f"{found[:1].upper()}{found[1:]}{more}."
     if claim.interval:
-        over = f" over {_counted(claim.seeds, 'seed')} an arm" if claim.seeds else ""
+        over = f" over {claim.seeds_said}" if claim.seeds else ""
         found = f"The {100 * claim.confidence:g} % interval{over}, {claim.interval},"
     elif claim.outcome == "undecided":
         return f"{found} was found, and no interval{more}."

@@ -86,7 +86,7 @@ def of_claims(findings: Findings) -> list[dict[str, Any]]:
             "claim": each.claim,
             "found": each.said(each.value),
             "interval": each.interval,
-            "seeds": each.seeds,
+            "seeds": each.seeds_in_a_table,
             "p": words.p_value(each.p),
             "p, adjusted": words.p_value(adjusted),
             "verdict": each.outcome,

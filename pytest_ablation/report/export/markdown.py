@@ -212,7 +212,7 @@ def _claim(entry: Entry, each: Compared, adjusted: float) -> list[str]:
         named(entry.ablation or "baseline"),
         each.said(each.value),
         each.interval or words.UNKNOWN,
-        str(each.seeds or words.UNKNOWN),
+        each.seeds_in_a_table or words.UNKNOWN,
         escaped(words.p_value(each.p)),
         escaped(words.p_value(adjusted)),
         _verdict(each.outcome),

@@ -121,6 +121,7 @@ def _claim(entry: Entry, each: Compared, adjusted: float) -> dict[str, Any]:
         "high": number(each.high),
         "confidence": each.confidence,
         "seeds": each.seeds,
+        "baseline_seeds": each.baseline_seeds,
         "p": number(each.p),
         "p_adjusted": number(adjusted),
         "needed": each.needed,

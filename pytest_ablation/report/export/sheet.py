@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("kind", "experiment", "arm", "test", "quantity", "form", "unit", "at_least", "at_most"),
-    *("value", "low", "high", "confidence", "seeds", "p", "p_adjusted", "needed", "verdict"),
-    "reason",
+    *("value", "low", "high", "confidence", "seeds", "baseline_seeds"),
+    *("p", "p_adjusted", "needed", "verdict", "reason"),
 )
 # What a spreadsheet would take for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
