@@ -196,7 +196,7 @@ def level(count: float, seeds: tuple[int, int], alpha: float) -> float:
         return alpha
     halves = range(2 * (least - 1), 2 * (most - 1) + 1)  # a look at each half of a seed more
     total = sum(halves) / halves[-1]
-    spread = 0.8 + 0.2 * math.log(0.05 / alpha)
+    spread = 0.8 + 0.3 * math.log(0.05 / alpha)
     spent = min(total, 1 + max(0.0, spread) * math.log(total))
     return alpha * (count - 1) / (most - 1) / spent
 
