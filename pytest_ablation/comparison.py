@@ -69,7 +69,8 @@ class Quantity:
         """One value a seed, of the seeds that the test has looked at; trains the least number."""
         if self._is_exact:
             return (self.measure.of(self.arm),)
-        return tuple(self._of(self.arm, seed) for seed in range(looked_at(self.arm, self.asserted)))
+        count = looked_at(self.arm, self.asserted, is_variant=self.baseline is not None)
+        return tuple(self._of(self.arm, seed) for seed in range(count))
 
     @property
     def mean(self) -> float:
@@ -251,7 +252,10 @@ class Quantity:
     def _estimate(self) -> Verdict:
         """What the seeds say that the test has looked at, which may be one more of one arm."""
         sides = self._sides
-        counts = [min(looked_at(arm, self.asserted) for arm in side) for side in sides]
+        counts = [
+            min(looked_at(arm, self.asserted, is_variant=is_variant) for arm in side)
+            for is_variant, side in zip((self.baseline is not None, False), sides, strict=False)
+        ]
         verdict = self._decided(Bound(), (min(counts), min(counts)), 1)
         if math.isnan(verdict.change):
             raise Undecided(f"{self.name}: {verdict.reason}")
@@ -446,9 +450,10 @@ class Quantity:
         return math.log(number) if number > 0 else -math.inf
 
 
-def looked_at(arm: Arm, asserted: Asserted) -> int:
+def looked_at(arm: Arm, asserted: Asserted, *, is_variant: bool) -> int:
     """Return how many seeds a test has looked at: the least number, or what a comparison took."""
-    most = max((max(compared.seeds_a_side) for compared in asserted.made), default=0)
+    side = 0 if is_variant else 1
+    most = max((compared.seeds_a_side[side] for compared in asserted.made), default=0)
     return max(arm.study.seeds[0], min(most, len(arm.known)))
 
 

@@ -100,7 +100,8 @@ class Trained:
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs, one a seed, of the seeds that the test has looked at."""
-        return tuple(self.arm.run(seed) for seed in range(looked_at(self.arm, self.asserted)))
+        count = looked_at(self.arm, self.asserted, is_variant=self.reference is not None)
+        return tuple(self.arm.run(seed) for seed in range(count))
 
     @property
     def history(self) -> pd.DataFrame:

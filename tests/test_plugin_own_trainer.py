@@ -448,7 +448,7 @@ def test_one_more_seed_of_the_arm_that_varies_more_may_decide(pytester: pytest.P
 import pytest
 from pytest_ablation import Experiment
 
-NOISE = {1.0: (0.0, 0.0001), 2.0: (0.0, 0.01, 0.005)}
+NOISE = {1.0: (0.0, 0.0001, 0.0001), 2.0: (0.0, 0.01, 0.005)}
 
 def fit(trial, data, progress):
     return {"error": trial.config["x"] + NOISE[trial.config["x"]][trial.seed]}
@@ -469,13 +469,18 @@ def test_x(variant, baseline):
     low, high = error.change.interval
     assert 0.8 < low < 1.00495 < high
     assert (len(error.values), len(baseline.metric("error").values)) == (3, 2)
+
+@pytest.mark.ablation(override(x=2.0))
+def test_x_again(variant, baseline):
+    baseline.arm.run(2)
+    assert variant.metric("error").change >= 0.8
+    assert variant.metric("error").change.mean == pytest.approx(2.005 - 1.00005)
 """,
     )
-    result = pytester.runpytest(
-        "--ablation-workers=1", "--ablation-export=out.json", "--html=report.html"
-    )
-    result.assert_outcomes(passed=1)
+    options = ("--ablation-workers=1", "--ablation-export=out.json", "--html=report.html")
+    pytester.runpytest(*options, "-k", "not again").assert_outcomes(passed=1, deselected=1)
     assert len(runs(pytester)) == 5
+    pytester.runpytest(*options).assert_outcomes(passed=2)
     claim = json.loads((pytester.path / "out.json").read_text())["claims"][0]
     assert (claim["seeds"], claim["baseline_seeds"]) == (3, 2)
     assert "over 3 seeds and 2 of the baseline" in (pytester.path / "report.html").read_text()
