@@ -24,7 +24,8 @@ class Compared:
         low: Lower end of its interval.
         high: Upper end.
         seeds: The variant's seeds looked at, or those of the one arm; 0 where none was needed.
-        baseline_seeds: The baseline's, of what is compared with it seed by seed; else 0.
+        baseline_seeds: The baseline's or the reference's, of what is compared with it seed by seed;
+            else 0.
         confidence: Of the interval, as a fraction.
         p: The smallest alpha with which the claim would hold; NaN of what is exact.
         needed: Seeds an arm that would probably decide; None where decided, or where too many.
@@ -84,7 +85,8 @@ class Compared:
         """The seeds looked at: ``3 seeds an arm``; ``5 seeds and 4 of the baseline``."""
         ours, theirs = self.seeds_a_side
         seeds = f"{ours} seed{'s' if ours > 1 else ''}"
-        return f"{seeds} an arm" if ours == theirs else f"{seeds} and {theirs} of the baseline"
+        other = "reference" if self.form == "since" else "baseline"
+        return f"{seeds} an arm" if ours == theirs else f"{seeds} and {theirs} of the {other}"
 
     @property
     def seeds_in_a_table(self) -> str:

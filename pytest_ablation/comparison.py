@@ -173,7 +173,8 @@ class Quantity:
         counted = zip(self._sides, compared.seeds_a_side, strict=False)
         arms = [(arm, seeds) for side, seeds in counted for arm in side]
         lines = [_values_of(arm, self.measure, seeds) for arm, seeds in arms]
-        lines += [self._since.said(compared.seeds, self._is_exact)] if self.form == "since" else []
+        if self.form == "since":
+            lines.append(self._since.said(compared.seeds_a_side[1], self._is_exact))
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
         shared = "" if self._is_exact else f"{over} comparisons"
@@ -309,7 +310,7 @@ class Quantity:
             return self._since.decided(
                 ours, bound, seeds=seeds, comparisons=comparisons, noise=self._noise
             )
-        if self._apart(seeds[0]):
+        if self._apart(seeds[0], seeds[0]):
             seeds = seeds[0], seeds[0]  # no more of them would tell
         verdict = decide(
             ours,
@@ -322,17 +323,22 @@ class Quantity:
         )
         return self._unless_apart(verdict)
 
-    def _apart(self, seeds: int) -> str:
-        """Say where the arms were trained, of what is not compared from one host to another."""
+    def _apart(self, *seeds: int) -> str:
+        """Say where the arms were trained, of what is not compared from one host to another.
+
+        Args:
+            seeds: How many of each side.
+        """
         sides = self._sides
         if len(sides) < 2 or self.measure.name not in hosts.OF_A_HOST:
             return ""
-        arms = [arm for side in reversed(sides) for arm in side]
-        return hosts.apart({a.description: [a.run(n) for n in range(seeds)] for a in arms})
+        counted = reversed([*zip(sides, seeds, strict=True)])
+        arms = [(arm, count) for side, count in counted for arm in side]
+        return hosts.apart({a.description: [a.run(n) for n in range(count)] for a, count in arms})
 
     def _unless_apart(self, verdict: Verdict) -> Verdict:
         """Return a verdict on the runs of one host; of several hosts' nothing is decided."""
-        apart = self._apart(min(verdict.seeds, verdict.baseline_seeds))
+        apart = self._apart(verdict.seeds, verdict.baseline_seeds)
         if not apart:
             return verdict
         do = "compare time.ratio, whose steps are taken in turn on one node"
@@ -452,9 +458,11 @@ class Quantity:
 
 def looked_at(arm: Arm, asserted: Asserted, *, is_variant: bool) -> int:
     """Return how many seeds a test has looked at: the least number, or what a comparison took."""
-    side = 0 if is_variant else 1
-    most = max((compared.seeds_a_side[side] for compared in asserted.made), default=0)
-    return max(arm.study.seeds[0], min(most, len(arm.known)))
+    counts = (
+        each.seeds if is_variant or each.form == "since" else each.seeds_a_side[1]
+        for each in asserted.made
+    )
+    return max(arm.study.seeds[0], min(max(counts, default=0), len(arm.known)))
 
 
 def _warn(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from pytest_ablation.claim import Asserted, Compared
 from tests.test_report import claim
@@ -54,3 +55,13 @@ def test_what_is_exact_has_no_interval() -> None:
     exact = claim(quantity="params", unit="count", low=3.0, high=3.0, value=3.0, seeds=0)
     assert (exact.interval, exact.evidence) == ("", "+3")
     assert claim(low=-math.inf, high=math.inf).interval == ""
+
+
+def test_a_claim_says_whose_seeds_it_counts_where_arms_differ() -> None:
+    """Five of one arm and four of the other are not five an arm, nor the reference's the arm's."""
+    between = replace(claim(), seeds=5, baseline_seeds=4)
+    assert between.evidence.endswith(", 5 seeds and 4 of the baseline")
+    assert between.seeds_in_a_table == "5 / 4"
+    since = replace(between, form="since", seeds=1, baseline_seeds=2)
+    assert since.evidence.endswith(", 1 seed and 2 of the reference")
+    assert replace(between, seeds=0, baseline_seeds=0).seeds_in_a_table == ""
