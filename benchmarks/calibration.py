@@ -114,7 +114,7 @@ def _arms(
 
 # ------------------------------------------------------------------------------- rules compared
 
-Rule = Callable[[Sequence[float], Sequence[float], tuple[int, int]], tuple[bool, int]]
+Rule = Callable[[Sequence[float], Sequence[float], tuple[int, int]], tuple[bool, float]]
 
 
 def _power(
@@ -130,14 +130,14 @@ def _power(
 
 def _ours(
     variant: Sequence[float], baseline: Sequence[float], seeds: tuple[int, int]
-) -> tuple[bool, int]:
+) -> tuple[bool, float]:
     verdict = decide(variant.__getitem__, baseline.__getitem__, EDGE, seeds=seeds, alpha=ALPHA)
-    return verdict.outcome == "holds", verdict.seeds
+    return verdict.outcome == "holds", (verdict.seeds + verdict.baseline_seeds) / 2
 
 
 def _at_once(
     variant: Sequence[float], baseline: Sequence[float], seeds: tuple[int, int]
-) -> tuple[bool, int]:
+) -> tuple[bool, float]:
     return _ours(variant, baseline, (seeds[1], seeds[1]))
 
 

@@ -71,6 +71,21 @@ def test_times_of_several_nodes_decide_nothing(own: pytest.Pytester, nodes: list
     assert of_wall["reason"].startswith(f"trained on different nodes ({where}), of which wall ")
 
 
+def test_a_seed_that_one_arm_alone_has_is_of_a_node_too(own: pytest.Pytester) -> None:
+    """Three seeds of the variant against two of the baseline: where the third was counts."""
+    varying = STUDY.replace("10.0 + trial.seed", "10.0 + trial.seed * trial.config['depth']")
+    own.makepyfile(
+        test_study=varying
+        + """
+@pytest.mark.ablation(override(nodes=["a", "a", "b"], depth=2))
+def test_wall(variant):
+    assert variant.wall.ratio <= 150
+"""
+    )
+    result = own.runpytest("--ablation-workers=0")
+    result.stdout.fnmatch_lines(["*not comparable, 3 seeds and 2 of the baseline*"])
+
+
 def test_times_of_one_node_are_compared(own: pytest.Pytester) -> None:
     """What all was trained on one node is decided as everything else."""
     own.makepyfile(test_study=STUDY + TESTS.replace("NODES", "['a', 'a']"))
