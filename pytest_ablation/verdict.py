@@ -181,7 +181,8 @@ def level(count: float, seeds: tuple[int, int], alpha: float) -> float:
     it. Were the looks independent, levels that sum to alpha would be needed. They are not, since
     each contains the one before, so they may sum to more: they are in the ratio of n − 1, and
     alpha over ``1 + c log(their sum)`` at the last. c is found by simulation in the worst ratio of
-    variances: at an alpha of 5 % normal values need 0.6, skewed ones 0.8, and smaller ones more.
+    variances: at an alpha of 5 % normal values need 0.6, skewed ones 0.8 for errors below twice
+    alpha, and smaller alphas need more.
 
     Args:
         count: Seeds an arm at this look, the mean of both arms.
