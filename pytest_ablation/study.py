@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from pytest_ablation import arrays, resources, trainer
 from pytest_ablation.ablation import Ablation
@@ -36,6 +37,7 @@ from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Duet, Run
 from pytest_ablation.store import Store
 from pytest_ablation.trainer import Made
+from pytest_ablation.verdict import Bound
 
 if TYPE_CHECKING:
     from pytest_ablation.reference import Reference
@@ -119,6 +121,7 @@ class Study:
     _together: dict[str, Together] = field(default_factory=dict)
     _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
+    _foreseen: dict[str, Timing] = field(default_factory=dict)
     _recipes: dict[tuple[int, int], tuple[Recipe, tuple[Recipe, str, Mapping[str, str]]]] = field(
         default_factory=dict
     )
@@ -246,7 +249,8 @@ class Study:
         if self._queued:  # else nothing is waited for
             expected = [each for arm in following for each in self._next(arm)]
             expected.sort(key=lambda training: training.trial.seed)
-            self.executor.expect(expected)
+            duets = islice(self._foreseen.values(), self.executor.workers)
+            self.executor.expect([*duets, *expected])
 
     def _next(self, arm: Arm) -> list[Training]:
         """Return the trainings that an arm will need if its seeds do not tell."""
@@ -394,47 +398,63 @@ class Study:
             self._made[train] = trainer.made_of(train)
         return self._made[train]
 
+    def foresee_duet(self, variant: Arm, baseline: Arm) -> None:
+        """Have a duet that a test will ask for measured when there is nothing else to do.
+
+        Not on a GPU, which all workers share: there steps would wait for others' trainings.
+        """
+        if self._queued and variant.source is None and variant.made is None and not variant.on_gpu:
+            key = self._duet_key(variant, baseline)
+            if key not in self._duets and self.store.load_duet(key, self._newer_than) is None:
+                known_well = Settled(bound=Bound(), alpha=self.alpha, comparisons=self.comparisons)
+                self._foreseen[key] = self._timing(variant, baseline, known_well)
+
     def duet(self, variant: Arm, baseline: Arm, settled: Settled) -> Duet:
         """Return the variant's time a step over the baseline's, measured side by side.
 
         A ratio measured on this host before stands where it settles the question, or was measured
         at full length. Of processes that share the store, one measures at a time.
         """
-        from pytest_ablation.training.device import host
+        key = self._duet_key(variant, baseline)
+        timing = self._timing(variant, baseline, settled)
+        self._foreseen.pop(key, None)
 
-        trials = [arm.trial(0) for arm in (variant, baseline)]
-        names = "/".join([self.executor.where or host(), *(trial.fingerprint for trial in trials)])
-        key = hashlib.sha256(names.encode()).hexdigest()
-
-        def is_enough(duet: Duet | None) -> bool:
+        def is_enough(duet: Duet | None) -> TypeGuard[Duet]:
             return duet is not None and (settled(duet) or duet.seconds >= DUET_SECONDS)
 
         kept = self._duets.get(key) or self.store.load_duet(key, self._newer_than)
-        if kept is None or not is_enough(kept):
+        if not is_enough(kept):
             with self.store.lock("duets"):
                 kept = self.store.load_duet(key, self._newer_than)
-                if kept is None or not is_enough(kept):
-                    name = f"time a step, {variant.description} against baseline"
-                    first, second = (
-                        (trial, self._source(arm.experiment))
-                        for trial, arm in zip(trials, (variant, baseline), strict=True)
-                    )
-                    timing = Timing(
-                        variant=first,
-                        baseline=second,
-                        store=self.store,
-                        seeds=self.seeds[0] if variant.is_at_once and baseline.is_at_once else 0,
-                        settled=settled,
-                        seconds=DUET_SECONDS,
-                        name=name,
-                        modules=self._modules(variant, baseline),
-                        resources=resources.most([variant.resources, baseline.resources]),
-                    )
+                while not is_enough(kept):  # one that was foreseen may leave this bound undecided
                     kept = self.executor.result(timing).value
-                    self.store.save_duet(key, kept, name)
+                    self.store.save_duet(key, kept, timing.name)
                     self.timed[key] = kept.seconds
         self._duets[key] = kept
         return kept
+
+    def _duet_key(self, variant: Arm, baseline: Arm) -> str:
+        from pytest_ablation.training.device import host
+
+        fingerprints = [arm.trial(0).fingerprint for arm in (variant, baseline)]
+        names = "/".join([self.executor.where or host(), *fingerprints])
+        return hashlib.sha256(names.encode()).hexdigest()
+
+    def _timing(self, variant: Arm, baseline: Arm, settled: Settled) -> Timing:
+        first, second = (
+            (arm.trial(0), self._source(arm.experiment)) for arm in (variant, baseline)
+        )
+        return Timing(
+            variant=first,
+            baseline=second,
+            store=self.store,
+            seeds=self.seeds[0] if variant.is_at_once and baseline.is_at_once else 0,
+            settled=settled,
+            seconds=DUET_SECONDS,
+            name=f"time a step, {variant.description} against baseline",
+            modules=self._modules(variant, baseline),
+            resources=resources.most([variant.resources, baseline.resources]),
+        )
 
     def recipe(self, experiment: Experiment) -> tuple[Recipe, str, Mapping[str, str]]:
         """Return a network's recipe at the profile's length, as JSON too, and its sources.

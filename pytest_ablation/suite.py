@@ -41,6 +41,12 @@ def trains_baseline(item: pytest.Item) -> bool:
     return asked and _surely_trains(item)
 
 
+def times_steps(item: pytest.Item) -> bool:
+    """Tell whether a test will ask for its variant's time a step over the baseline's."""
+    asked = "variant" in _fixtures(item) and {"time", "ratio"} <= _names(item)
+    return asked and not _may_be_skipped(item)
+
+
 def comparisons(item: pytest.Item) -> int:
     """Return how many comparisons a test's own code shows, at least one."""
     code = _code(item)
@@ -86,8 +92,11 @@ def of_one_experiment(item: pytest.Item) -> list[pytest.Item]:
 
 
 def _surely_trains(item: pytest.Item) -> bool:
-    may_be_skipped = item.get_closest_marker("skip") or item.get_closest_marker("skipif")
-    return not may_be_skipped and not TRAINED.isdisjoint(_names(item))
+    return not _may_be_skipped(item) and not TRAINED.isdisjoint(_names(item))
+
+
+def _may_be_skipped(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("skip", "skipif"))
 
 
 def _experiment_fixture(item: pytest.Item) -> object:

@@ -212,6 +212,21 @@ def test_steps_are_timed_in_a_worker(study: Study) -> None:
     assert study.duet(wide, study.baseline(EXPERIMENT), settled) is duet
 
 
+def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(study: Study) -> None:
+    """They are timed while trainings are waited for."""
+    wide = study.variant(LONG, configure("dense1", units=5_000))
+    other = study.variant(LONG, configure("dense1", units=12))
+    baseline = study.baseline(LONG)
+    study.queue(other, seeds=1)
+    study.foresee_duet(wide, baseline)
+    study.queue(other, seeds=1)
+    BOARDS.clear()
+    other.run(0)
+    assert "time a step, set units=5000 in dense1 against baseline" in begun()
+    settled = Settled(bound=Bound(at_least=0.1))
+    assert settled.verdict(study.duet(wide, baseline, settled)).outcome == "holds"
+
+
 def test_data_of_ones_own_reaches_the_workers(study: Study) -> None:
     """Arrays made in a conftest are what is trained on, whatever copy they were made from."""
     half = replace(data(), x_train=data().x_train[:150], y_train=data().y_train[:150])
