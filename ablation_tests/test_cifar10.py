@@ -10,6 +10,8 @@ from keras import layers
 from ablation_tests.network import cnn
 from pytest_ablation import configure, having, leave_one_out, remove
 
+HARMLESS = -0.02  # of accuracy: one margin for all that may go, which five seeds can tell
+
 
 def test_baseline_learns(baseline):
     """It tells ten classes apart, five times better than chance."""
@@ -37,7 +39,7 @@ def test_coarse_pooling_is_fast_and_inaccurate(variant):
 @pytest.mark.ablation(remove("*256"))
 def test_second_dense_layer_is_useless(variant):
     """Without Dense 256 and its Dropout nothing is lost: it was useless or harmful."""
-    assert variant.accuracy.change >= -0.01
+    assert variant.accuracy.change >= HARMLESS
     assert variant.time.ratio <= 1.05
     assert variant.params.ratio <= 0.90
 
@@ -54,4 +56,4 @@ def test_exponential_activation_collapses(variant):
 @pytest.mark.parametrize("variant", leave_one_out(cnn, layers.Dropout), indirect=True)
 def test_each_dropout_is_harmless_to_remove(variant):
     """No single Dropout layer is worth more than two points."""
-    assert variant.accuracy.change >= -0.02
+    assert variant.accuracy.change >= HARMLESS
