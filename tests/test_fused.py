@@ -21,6 +21,8 @@ def test_whole_epochs_on_the_device(tmp_path: Path, which: str) -> None:
             "-m",
             "pytest",
             file,
+            "-m",
+            which,
             "-p",
             "no:cacheprovider",
             f"--basetemp={tmp_path}/i",
