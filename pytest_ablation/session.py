@@ -143,14 +143,14 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
     seen[id(experiment)] = experiment  # kept, so that the id stays its own
     from pytest_ablation import plan
 
-    needed, timed = [], []
+    needed, to_come = [], []
     for item in suite.of_one_experiment(request.node):
         arms = [study.baseline(experiment)] if suite.trains_baseline(item) else []
         try:
             if suite.asks_for_a_variant(item):
                 variant = study.variant(experiment, suite.ablation(item))
                 arms += [variant] if suite.trains_variant(item) else []
-                timed += [variant] if suite.times_steps(item) else []
+                to_come.append((variant, suite.trains_variant(item), suite.times_steps(item)))
         except AblationError as error:
             if item is not request.node and not suite.is_to_be_skipped(item, error):
                 _say(request.config, f"will end in an error: {item.nodeid}: {error}")
@@ -160,8 +160,8 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
         return
     for arms in needed:
         study.queue(*arms, seeds=study.seeds[0])
-    for variant in timed:
-        study.foresee_duet(variant, study.baseline(experiment))
+    for variant, trained, timed in to_come:
+        study.foresee(variant, study.baseline(experiment), trained=trained, timed=timed)
 
 
 def _say(config: pytest.Config, text: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -121,6 +121,7 @@ class Study:
     _together: dict[str, Together] = field(default_factory=dict)
     _queued: set[str] = field(default_factory=set)
     _duets: dict[str, Duet] = field(default_factory=dict)
+    _to_come: dict[int, Arm] = field(default_factory=dict)
     _foreseen: dict[str, Timing] = field(default_factory=dict)
     _recipes: dict[tuple[int, int], tuple[Recipe, tuple[Recipe, str, Mapping[str, str]]]] = field(
         default_factory=dict
@@ -246,21 +247,27 @@ class Study:
                     else:
                         self._queued.add(key)
                         self.executor.queue(self._training(arm, seed))
+        for arm in following:
+            self._to_come.pop(id(arm), None)
         if self._queued:  # else nothing is waited for
-            expected = [each for arm in following for each in self._next(arm)]
-            expected.sort(key=lambda training: training.trial.seed)
             duets = islice(self._foreseen.values(), self.executor.workers)
+            expected = [each for arm in following for each in self._next(arm)[:LOOKED_AHEAD]]
+            expected += islice(self._first_more(), self.executor.workers)
+            expected.sort(key=lambda training: training.trial.seed)
             self.executor.expect([*duets, *expected])
 
     def _next(self, arm: Arm) -> list[Training]:
         """Return the trainings that an arm will need if its seeds do not tell."""
-        arm, trainings = arm.source or arm, list[Training]()
-        if not arm.is_at_once:
-            for seed in range(self.seeds[1]):
-                key = arm.trial(seed).fingerprint
-                if key not in self._queued and not self.is_kept(key):
-                    trainings.append(self._training(arm, seed))
-        return trainings[:LOOKED_AHEAD]
+        arm = arm.source or arm
+        seeds = range(0 if arm.is_at_once else self.seeds[1])
+        keys = {seed: arm.trial(seed).fingerprint for seed in seeds}
+        left = [seed for seed, key in keys.items() if key not in self._queued]
+        return [self._training(arm, seed) for seed in left if not self.is_kept(keys[seed])]
+
+    def _first_more(self) -> Iterator[Training]:
+        """Yield the training after the least seeds, which seldom tell, of each arm to come."""
+        for arm in self._to_come.values():
+            yield from (each for each in self._next(arm) if each.trial.seed == self.seeds[0])
 
     def _queue_together(self, arm: Arm, seeds: range) -> None:
         """Have those of an arm's seeds trained at once that nobody has trained or queued."""
@@ -398,12 +405,22 @@ class Study:
             self._made[train] = trainer.made_of(train)
         return self._made[train]
 
-    def foresee_duet(self, variant: Arm, baseline: Arm) -> None:
-        """Have a duet that a test will ask for measured when there is nothing else to do.
+    def foresee(self, variant: Arm, baseline: Arm, *, trained: bool, timed: bool) -> None:
+        """Tell of a variant that a test will compare, to have done what that will probably take.
 
-        Not on a GPU, which all workers share: there steps would wait for others' trainings.
+        It is done when there is nothing else to do. Steps are not timed so on a GPU, which all
+        workers share: there they would wait for others' trainings.
+
+        Args:
+            variant: What the test compares.
+            baseline: With what.
+            trained: Whether its seeds will be looked at.
+            timed: Whether its time a step will be.
         """
-        if self._queued and variant.source is None and variant.made is None and not variant.on_gpu:
+        if trained:
+            self._to_come[id(variant)] = variant
+        takes_steps = variant.source is None and variant.made is None
+        if timed and self._queued and takes_steps and not variant.on_gpu:
             key = self._duet_key(variant, baseline)
             if key not in self._duets and self.store.load_duet(key, self._newer_than) is None:
                 known_well = Settled(bound=Bound(), alpha=self.alpha, comparisons=self.comparisons)

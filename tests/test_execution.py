@@ -145,6 +145,19 @@ def test_what_a_verdict_no_longer_needs_is_not_trained_ahead(study: Study) -> No
     assert "set units=23 in dense1, seed 1" not in begun()
 
 
+def test_an_idle_worker_trains_what_a_later_test_will_probably_need(study: Study) -> None:
+    """The least seeds seldom tell: the one after them, of a variant to come, counts later."""
+    asking = replace(study, asked_seeds=(1, 3))
+    now = asking.variant(LONG, configure("dense1", units=21))
+    later = asking.variant(LONG, configure("dense1", units=26))
+    asking.foresee(later, asking.baseline(LONG), trained=True, timed=False)
+    asking.queue(now, seeds=1)
+    BOARDS.clear()
+    now.run(0)
+    assert "set units=26 in dense1, seed 1" in begun()
+    assert "set units=26 in dense1, seed 2" not in begun()
+
+
 def begun() -> set[str]:
     """Return what was under way since the boards were cleared."""
     return {name for board in BOARDS for name, _ in board.running}
@@ -218,7 +231,7 @@ def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(study: Study) -
     other = study.variant(LONG, configure("dense1", units=12))
     baseline = study.baseline(LONG)
     study.queue(other, seeds=1)
-    study.foresee_duet(wide, baseline)
+    study.foresee(wide, baseline, trained=False, timed=True)
     study.queue(other, seeds=1)
     BOARDS.clear()
     other.run(0)
