@@ -254,7 +254,8 @@ class Study:
             expected = [each for arm in following for each in self._next(arm)[:LOOKED_AHEAD]]
             expected += islice(self._first_more(), self.executor.workers)
             expected.sort(key=lambda training: training.trial.seed)
-            self.executor.expect([*duets, *expected])
+            likely = [each for each in expected if each.trial.seed <= self.seeds[0]]
+            self.executor.expect([*likely, *duets, *expected[len(likely) :]])
 
     def _next(self, arm: Arm) -> list[Training]:
         """Return the trainings that an arm will need if its seeds do not tell."""
