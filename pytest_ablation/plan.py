@@ -14,9 +14,10 @@ import pytest
 
 from pytest_ablation.arm import Arm
 from pytest_ablation.execution.board import Usage
+from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import Probing, Result, Task
 from pytest_ablation.experiment import Trial
-from pytest_ablation.study import Executor, Study
+from pytest_ablation.study import Study
 
 EVALUATED_A_STEP = 3  # an example's forward pass costs a third of its training step
 

@@ -14,10 +14,11 @@ from pytest_ablation.errors import AblationError
 
 if TYPE_CHECKING:
     from pytest_ablation.dataset import Dataset
+    from pytest_ablation.execution.executor import Executor
     from pytest_ablation.experiment import Experiment
     from pytest_ablation.reference import Reference
     from pytest_ablation.store import Store
-    from pytest_ablation.study import Executor, Study
+    from pytest_ablation.study import Study
 
 STUDY = pytest.StashKey["Study"]()
 DATA = pytest.StashKey["Dataset"]()

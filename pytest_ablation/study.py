@@ -11,8 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pytest_ablation import arrays, resources, trainer
 from pytest_ablation.ablation import Ablation
@@ -20,12 +19,10 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
-from pytest_ablation.execution.board import Usage
+from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import (
     Lesioning,
     Probing,
-    Result,
-    Task,
     Timing,
     Together,
     Training,
@@ -44,45 +41,6 @@ if TYPE_CHECKING:
 
 DUET_SECONDS = 10.0
 LOOKED_AHEAD = 2  # seeds of an arm that are trained on a guess where nothing else is to be done
-
-
-class Executor(Protocol):
-    """Who does the tasks of a study."""
-
-    @property
-    def workers(self) -> int:
-        """How many tasks it does at a time."""
-
-    @property
-    def scratch(self) -> Path | None:
-        """A folder for what its processes share; None where all is done in pytest's own."""
-
-    @property
-    def where(self) -> str:
-        """What does the tasks; empty for this machine."""
-
-    def uses_gpus(self, resources: str = "") -> bool:
-        """Tell whether it gives a training GPUs, also where this process sees none.
-
-        Args:
-            resources: What the training's recipe says that it is given.
-        """
-
-    @property
-    def usage(self) -> Usage | None:
-        """How a cluster was used; None where nothing was done on one."""
-
-    def queue(self, task: Task) -> None:
-        """Do a task when its turn comes."""
-
-    def expect(self, tasks: Sequence[Task]) -> None:
-        """Do what will probably be asked for next where nothing else is to be done."""
-
-    def result(self, task: Task) -> Result:
-        """Return what a task gives, which is done next."""
-
-    def close(self) -> None:
-        """End what is under way."""
 
 
 @dataclass(eq=False)
