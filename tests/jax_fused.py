@@ -17,6 +17,7 @@ from keras import layers
 from scipy import stats
 
 from pytest_ablation import Dataset, Experiment, Recipe, configure, insert, train_with, use
+from pytest_ablation import study as studies
 from pytest_ablation.arm import Arm
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.task import Together
@@ -351,6 +352,7 @@ def test_what_trains_at_once_is_timed_at_once(
 ) -> None:
     """A duet on a GPU is of the program that trains, not of steps asked for one by one."""
     monkeypatch.setattr(device, "sees_gpu", lambda trainer="": True)
+    monkeypatch.setattr(studies, "DUET_SECONDS", 2.0)
     monkeypatch.setattr(duet, "stepping", None)  # what takes steps one by one
     settled = Settled(bound=Bound(at_least=math.log(1.1)))
     here = study(tmp_path)

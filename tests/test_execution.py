@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ablation import configure, insert, remove
+from pytest_ablation import study as studies
 from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine
@@ -215,8 +216,9 @@ def test_a_trial_of_another_session_is_waited_for(study: Study) -> None:
     assert trial.fingerprint not in study.trained
 
 
-def test_steps_are_timed_in_a_worker(study: Study) -> None:
+def test_steps_are_timed_in_a_worker(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ratio of times is measured in a process of its own and kept; a wide network is slower."""
+    monkeypatch.setattr(studies, "DUET_SECONDS", 2.0)
     wide = study.variant(EXPERIMENT, configure("dense1", units=5_000))
     settled = Settled(bound=Bound(at_least=0.1))
     duet = study.duet(wide, study.baseline(EXPERIMENT), settled)
@@ -225,8 +227,11 @@ def test_steps_are_timed_in_a_worker(study: Study) -> None:
     assert study.duet(wide, study.baseline(EXPERIMENT), settled) is duet
 
 
-def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(study: Study) -> None:
+def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are timed while trainings are waited for."""
+    monkeypatch.setattr(studies, "DUET_SECONDS", 2.0)
     wide = study.variant(LONG, configure("dense1", units=5_000))
     other = study.variant(LONG, configure("dense1", units=12))
     baseline = study.baseline(LONG)

@@ -27,7 +27,13 @@ def test_whole_epochs_on_the_device(tmp_path: Path, which: str) -> None:
             "no:cacheprovider",
             f"--basetemp={tmp_path}/i",
         ],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        # Tests compile the same programs again and again.
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "JAX_COMPILATION_CACHE_DIR": f"{tmp_path}/compiled",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        },
         capture_output=True,
         text=True,
         check=False,
