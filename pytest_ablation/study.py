@@ -368,7 +368,8 @@ class Study:
         """Tell of a variant that a test will compare, to have done what that will probably take.
 
         It is done when there is nothing else to do. Steps are not timed so on a GPU, which all
-        workers share: there they would wait for others' trainings.
+        workers share: there they would wait for others' trainings. Nor under pytest-xdist, where
+        the test may be another process's, which would time them again.
 
         Args:
             variant: What the test compares.
@@ -378,8 +379,8 @@ class Study:
         """
         if trained:
             self._to_come[id(variant)] = variant
-        takes_steps = variant.source is None and variant.made is None
-        if timed and self._queued and takes_steps and not variant.on_gpu:
+        takes_steps = variant.source is None and variant.made is None and not variant.on_gpu
+        if timed and self._queued and takes_steps and "PYTEST_XDIST_WORKER" not in os.environ:
             key = self._duet_key(variant, baseline)
             if key not in self._duets and self.store.load_duet(key, self._newer_than) is None:
                 known_well = Settled(bound=Bound(), alpha=self.alpha, comparisons=self.comparisons)

@@ -227,20 +227,25 @@ def test_steps_are_timed_in_a_worker(study: Study, monkeypatch: pytest.MonkeyPat
     assert study.duet(wide, study.baseline(EXPERIMENT), settled) is duet
 
 
+@pytest.mark.parametrize("process", ["", "gw0"])
 def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    study: Study, monkeypatch: pytest.MonkeyPatch, process: str
 ) -> None:
-    """They are timed while trainings are waited for."""
+    """They are timed while trainings are waited for, but not by each process of pytest-xdist."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    if process:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", process)
     monkeypatch.setattr(studies, "DUET_SECONDS", 2.0)
-    wide = study.variant(LONG, configure("dense1", units=5_000))
-    other = study.variant(LONG, configure("dense1", units=12))
+    wide = study.variant(LONG, configure("dense1", units=5_000 + len(process)))
+    other = study.variant(LONG, configure("dense1", units=12 + len(process)))
     baseline = study.baseline(LONG)
     study.queue(other, seeds=1)
     study.foresee(wide, baseline, trained=False, timed=True)
     study.queue(other, seeds=1)
     BOARDS.clear()
     other.run(0)
-    assert "time a step, set units=5000 in dense1 against baseline" in begun()
+    ahead = f"time a step, {wide.description} against baseline" in begun()
+    assert ahead == (not process)
     settled = Settled(bound=Bound(at_least=0.1))
     assert settled.verdict(study.duet(wide, baseline, settled)).outcome == "holds"
 
