@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from statistics import fmean
 from typing import Literal
@@ -174,6 +175,7 @@ def estimate(
 # ------------------------------------------------------------------------------ how error is spent
 
 
+@lru_cache(maxsize=4096)
 def level(count: float, seeds: tuple[int, int], alpha: float) -> float:
     """Return the one-sided level of the look at `count` seeds an arm.
 
@@ -216,24 +218,24 @@ class _Look:
     counts: tuple[int, ...]
     shares: tuple[float, ...]
 
-    @property
+    @cached_property
     def count(self) -> float:
         """Seeds an arm, the mean of both."""
         return fmean(self.counts)
 
-    @property
+    @cached_property
     def error(self) -> float:
         """The change's standard error."""
         return math.sqrt(sum(self.shares))
 
-    @property
+    @cached_property
     def balance(self) -> float:
         """How alike the arms' shares are: 0 where one has it all, 1 where they are equal."""
         squares = sum(each**2 for each in self.shares)
         known = len(self.shares) > 1 and squares and math.isfinite(squares)
         return 2 * math.prod(self.shares) / squares if known else 0.0
 
-    @property
+    @cached_property
     def freedom(self) -> float:
         """Satterthwaite's degrees of freedom, as if the shares were known."""
         each = zip(self.shares, self.counts, strict=True)
@@ -315,8 +317,10 @@ def _reason(look: _Look, noise: float) -> str:
 
 
 def _smallest_alpha(looks: Sequence[_Look], bound: Bound, seeds: tuple[int, int]) -> float:
+    within = [look for look in looks if bound.allows(look.change)]
+
     def holds(alpha: float) -> bool:
-        return any(bound.allows(*o.limits(level(o.count, seeds, alpha))) for o in looks)
+        return any(bound.allows(*o.limits(level(o.count, seeds, alpha))) for o in within)
 
     return bisected(holds)
 
