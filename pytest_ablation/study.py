@@ -393,7 +393,6 @@ class Study:
         at full length. Of processes that share the store, one measures at a time.
         """
         key = self._duet_key(variant, baseline)
-        timing = self._timing(variant, baseline, settled)
         self._foreseen.pop(key, None)
 
         def is_enough(duet: Duet | None) -> TypeGuard[Duet]:
@@ -401,6 +400,7 @@ class Study:
 
         kept = self._duets.get(key) or self.store.load_duet(key, self._newer_than)
         if not is_enough(kept):
+            timing = self._timing(variant, baseline, settled)
             with self.store.lock("duets"):
                 kept = self.store.load_duet(key, self._newer_than)
                 while not is_enough(kept):  # one that was foreseen may leave this bound undecided
