@@ -27,7 +27,15 @@ from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Run, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
-from pytest_ablation.training import batched, device, duet, fit, fused
+from pytest_ablation.training import (
+    batched,
+    device,
+    duet,
+    evaluation,
+    fit,
+    fused,
+    fused_evaluation,
+)
 from pytest_ablation.verdict import Bound
 from tests.tiny import EXPERIMENT, data
 
@@ -190,6 +198,18 @@ def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused.Wa
         for metric, value in one.metrics.items():
             np.testing.assert_allclose(value, other.metrics[metric], rtol=1e-4, atol=1e-6)
         assert one.correct == other.correct
+
+
+@pytest.mark.parametrize("held", [1, 1 << 20])
+def test_an_evaluation_in_parts_is_that_of_all(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """However few examples are answered, or measured, at a time: what layers add included."""
+    experiment = EXPERIMENTS["convolutional"]
+    one = step_by_step(experiment)
+    monkeypatch.setattr(fused_evaluation, "AT_A_TIME", 7)
+    monkeypatch.setattr(evaluation, "MOST_PREDICTED", held)
+    for whole, parts in zip(one, together(experiment), strict=True):
+        assert parts.correct == whole.correct
+        assert parts.metrics == pytest.approx(whole.metrics, rel=1e-4)
 
 
 def test_the_diverging_experiment_diverges() -> None:

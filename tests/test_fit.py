@@ -27,7 +27,7 @@ from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
-from pytest_ablation.training import fit
+from pytest_ablation.training import evaluation, fit
 from tests.tiny import EXPERIMENT, data
 
 LONG = train_with(epochs=60)(EXPERIMENT)
@@ -101,8 +101,8 @@ def test_a_stream_shows_every_image_once_a_pass() -> None:
 
 def test_images_of_bytes_reach_the_network_as_fractions() -> None:
     """uint8 images are scaled to 0…1; anything else is the user's own scale."""
-    assert fit.as_input(np.array([0, 255], np.uint8)).tolist() == [0.0, 1.0]
-    assert fit.as_input(np.array([0.0, 255.0])).tolist() == [0.0, 255.0]
+    assert evaluation.as_input(np.array([0, 255], np.uint8)).tolist() == [0.0, 1.0]
+    assert evaluation.as_input(np.array([0.0, 255.0])).tolist() == [0.0, 255.0]
 
 
 def test_a_loss_that_is_no_number_ends_the_training_at_once() -> None:
@@ -235,8 +235,8 @@ def test_predictions_too_many_to_hold_are_measured_in_parts(
         segmenting, "sparse_categorical_crossentropy", ("accuracy",), IMAGES, PIXELS
     )
     whole = trained(pixels)
-    monkeypatch.setattr(fit, "EVALUATION_BATCH", 8)
-    monkeypatch.setattr(fit, "MOST_PREDICTED", 1)
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 8)
+    monkeypatch.setattr(evaluation, "MOST_PREDICTED", 1)
     assert trained(pixels).metrics == pytest.approx(whole.metrics)
 
 
@@ -420,8 +420,10 @@ def measured_losses() -> list[float]:
     experiment = Experiment(regularised, EXPERIMENT.recipe, EXPERIMENT.data)
     model = fit.compiled(trial_of(experiment))
     x, y = experiment.data.x_test, experiment.data.y_test
-    measured, _ = fit.evaluated(model, x, y)
-    theirs = model.evaluate(fit.as_input(x), fit.as_label(y), verbose=0, return_dict=True)
+    measured, _ = evaluation.evaluated(model, x, y)
+    theirs = model.evaluate(
+        evaluation.as_input(x), evaluation.as_label(y), verbose=0, return_dict=True
+    )
     return [measured["loss"], theirs["loss"]]
 
 

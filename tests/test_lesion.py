@@ -22,7 +22,7 @@ from pytest_ablation import (
     remove,
 )
 from pytest_ablation.arrays import each as each_array
-from pytest_ablation.training import fit
+from pytest_ablation.training import evaluation, fit
 from pytest_ablation.training.lesion import Trained, evaluate
 from tests.test_fit import a_study
 from tests.test_plugin import runs, write
@@ -248,7 +248,7 @@ class Bench:
 
     def measured(self) -> dict[str, float]:
         """Return what is measured of `model`, which the caller may have changed."""
-        return fit.evaluated(self.model, self.data.x_test, self.data.y_test)[0]
+        return evaluation.evaluated(self.model, self.data.x_test, self.data.y_test)[0]
 
     def layer(self, path: str) -> Any:
         """Return a layer of `model`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import time
 import warnings
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
-from pytest_ablation.data.sample import stratified
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.network import blueprint
@@ -27,13 +25,18 @@ from pytest_ablation.training import augmentation, callbacks, checkpoint, smooth
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augment
 from pytest_ablation.training.device import host, keep_freed_memory
+from pytest_ablation.training.evaluation import (
+    Measured,
+    as_input,
+    as_label,
+    curve_examples,
+    evaluated,
+    final_examples,
+)
 
-CURVE_EXAMPLES = 1_000
-EVALUATION_BATCH = 500
 WARM_UP_STEPS = 5
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.02  # of a training's time, at most, for the checkpoints at epochs' ends
-MOST_PREDICTED = 1 << 26  # numbers held at a time in an evaluation: 256 MB, or what one batch gives
 
 
 def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> Run:
@@ -90,39 +93,35 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         keeper.keep_at_an_epoch(state)
         progress(progress_of(state, recipe.epochs, logs))
     tell("on_train_end")
+    if weights := getattr(progress, "weights", None):
+        keep_weights(weights, trial, model)
+    finally_measured = [evaluated(model, *each, loss) for each in final_examples(data)]
     state.wall = before + time.perf_counter() - started
-    return finished(trial, model, data, state, getattr(progress, "weights", None))
+    return finished(trial, model, state, finally_measured)
 
 
-def finished(
-    trial: Trial, model: keras.Model, data: Dataset, state: State, weights: Path | None
-) -> Run:
-    """Evaluate a trained network and return its run.
+def keep_weights(path: Path, trial: Trial, model: keras.Model) -> None:
+    """Write a network's weights to a file."""
+    checkpoint.save(path, trial.fingerprint, {}, values(model.weights))
+
+
+def finished(trial: Trial, model: keras.Model, state: State, measured: Sequence[Measured]) -> Run:
+    """Return the run of a training that has ended.
 
     Args:
         trial: What was trained.
-        model: With the trained weights, compiled.
-        data: The trial's.
-        state: Where the training ended; its `wall` is that of the training alone.
-        weights: A file for the trained weights; None where nobody asks for them.
+        model: Its network.
+        state: Where the training ended.
+        measured: What it gave on each of `final_examples`.
     """
-    started = time.perf_counter()
-    recipe = recipes.deserialized(trial.recipe)
-    loss = smoothing.plain(recipe.loss) if recipe.label_smoothing else None
-    if weights:
-        checkpoint.save(weights, trial.fingerprint, {}, values(model.weights))
-    metrics, correct = evaluated(model, data.x_test, data.y_test, loss)
-    seen = stratified(data.y_train, arrays.count(data.y_test))
-    train_metrics, _ = evaluated(
-        model, arrays.taken(data.x_train, seen), arrays.taken(data.y_train, seen), loss
-    )
+    (metrics, correct), (train_metrics, _) = measured
     return Run(
         fingerprint=trial.fingerprint,
         seed=trial.seed,
         metrics=metrics | {f"train_{name}": value for name, value in train_metrics.items()},
         curves={name: tuple(each) for name, each in state.curves.items()},
         seconds_per_step=float(np.median(state.durations[WARM_UP_STEPS:] or state.durations)),
-        wall=state.wall + time.perf_counter() - started,
+        wall=state.wall,
         params=model.count_params(),
         steps=state.steps,
         diverged=state.diverged,
@@ -274,24 +273,6 @@ def order(n: int, batch_size: int, seed: int, *, skip: int = 0) -> Iterator[NDAr
         yield chosen
 
 
-def curve_examples(data: Dataset) -> tuple[Any, Any]:
-    """Return the test examples and labels that each epoch is measured on."""
-    chosen = stratified(data.y_test, CURVE_EXAMPLES)
-    return arrays.taken(data.x_test, chosen), arrays.taken(data.y_test, chosen)
-
-
-def as_input(x: Arrays) -> Any:
-    """Return examples as the network takes them: uint8 images as float32 in 0…1."""
-    return arrays.mapped(
-        lambda a: np.divide(a, 255, dtype=np.float32) if a.dtype == np.uint8 else np.asarray(a), x
-    )
-
-
-def as_label(y: Arrays) -> Any:
-    """Return labels as the loss takes them: whole numbers as int32."""
-    return arrays.mapped(lambda a: a.astype(np.int32) if a.dtype.kind in "ui" else np.asarray(a), y)
-
-
 def _step(model: keras.Model, augment: Augment, x: Arrays, y: Arrays, state: State) -> None:
     """Take one training step; augmenting its examples is part of it, and of its time.
 
@@ -313,110 +294,3 @@ def progress_of(state: State, epochs: int, logs: Mapping[str, float]) -> Progres
         accuracy=logs.get("accuracy", math.nan),
         seconds_left=state.wall / state.epoch * (epochs - state.epoch),
     )
-
-
-def evaluated(
-    model: keras.Model, x: Arrays, y: Arrays, plain: keras.losses.Loss | None = None
-) -> tuple[dict[str, float], str]:
-    """Return the loss and each compiled metric in inference mode, and which answers are correct.
-
-    All predictions are measured at once where they are not too many, as those of each pixel.
-    `plain` takes the place of the compiled loss where that is of smoothed labels.
-    """
-    n, loss, correct = arrays.count(x), added(model, x), []
-    model.reset_metrics()
-    for start, stop, predictions in predicted(model, x):
-        model._clear_losses()  # on TensorFlow those of the graph, without a value
-        labels = arrays.taken(y, slice(start, stop))
-        given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_label(labels))
-        answers = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
-        if plain is None:
-            part = model.compute_loss(None, given, answers, training=False)
-        else:
-            part = plain(given, answers) + sum(model.losses)
-        loss += float(part) * ((stop - start) / n)
-        metrics = model.compute_metrics(None, given, answers)
-        correct.append(_correct(predictions, labels))
-    model.reset_metrics()
-    values = {name: float(value) for name, value in {**metrics, "loss": loss}.items()}
-    return values, _packed(correct)
-
-
-def added(model: keras.Model, x: Arrays) -> float:
-    """Return what layers add to the loss when they are called: the mean over all examples.
-
-    Regularisers of a layer's output do, and layers of the user's own may. On every backend only a
-    call that is not compiled tells it; networks without such layers are not called so.
-    """
-    if not any(_may_add(layer) for layer in model._flatten_layers()):
-        return 0.0
-    n, total = arrays.count(x), 0.0
-    model._clear_losses()
-    of_weights = len(model.losses)
-    for i in range(0, n, EVALUATION_BATCH):
-        part = arrays.taken(x, slice(i, i + EVALUATION_BATCH))
-        called(model, part)
-        losses = model.losses[: len(model.losses) - of_weights]
-        if not losses:
-            break
-        total += float(sum(keras.ops.sum(each) for each in losses)) * arrays.count(part) / n
-    model._clear_losses()
-    return total
-
-
-def called(model: keras.Model, x: Arrays) -> Any:
-    """Return what a network gives of examples, computed operation by operation."""
-    given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_input(x))
-    return model(given, training=False)
-
-
-def _may_add(layer: keras.layers.Layer) -> bool:
-    is_own = type(layer).__module__.partition(".")[0] not in ("keras", "pytest_ablation")
-    return is_own or layer.activity_regularizer is not None
-
-
-def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
-    """Yield the first and last position and the predictions of as many examples as can be held."""
-    n, start = arrays.count(x), 0
-    parts: list[Any] = []
-    for i in range(0, n, EVALUATION_BATCH):
-        stop = min(n, i + EVALUATION_BATCH)
-        parts.append(model.predict_on_batch(as_input(arrays.taken(x, slice(i, stop)))))
-        size = sum(array.size for array in keras.tree.flatten(parts[-1]))
-        if stop == n or (len(parts) + 1) * size > MOST_PREDICTED:
-            yield start, stop, arrays.mapped(lambda *each: np.concatenate(each), *parts)
-            start, parts = stop, []
-
-
-def _correct(predictions: Any, labels: Arrays) -> NDArray[np.bool_] | None:
-    """Return whether each class was predicted right, as Keras's accuracy counts.
-
-    None where examples have no class each: the labels are no classes, or several an example.
-    """
-    if not isinstance(predictions, np.ndarray) or not isinstance(labels, np.ndarray):
-        return None
-    if predictions.ndim != 2 or labels.ndim not in (1, 2):
-        return None
-    if predictions.shape[1] == 1:
-        given = labels.reshape(len(labels), -1)
-        if given.shape[1] != 1 or not np.isin(given, (0, 1)).all():
-            return None
-        return np.asarray((predictions[:, 0] > 0.5) == given[:, 0])
-    classes: NDArray[Any] = labels
-    if labels.shape == predictions.shape:
-        if not np.isin(labels, (0, 1)).all() or not (labels.sum(axis=1) == 1).all():
-            return None
-        classes = np.argmax(labels, axis=1)
-    elif labels.shape[1:] == (1,):
-        classes = labels[:, 0]
-    if classes.ndim != 1 or classes.dtype.kind not in "ui":
-        return None
-    return np.asarray(predictions.argmax(axis=1) == classes)
-
-
-def _packed(correct: list[NDArray[np.bool_] | None]) -> str:
-    """Return the parts' truths as packed bits in base64; empty where one part has none."""
-    parts = [part for part in correct if part is not None]
-    if len(parts) < len(correct):
-        return ""
-    return base64.b64encode(np.packbits(np.concatenate(parts)).tobytes()).decode()

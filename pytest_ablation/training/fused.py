@@ -31,11 +31,19 @@ from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Run, Watcher
-from pytest_ablation.training import batched, checkpoint, duet, fit, smoothing
+from pytest_ablation.training import batched, checkpoint, duet, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.duet import Seconds, Step
+from pytest_ablation.training.evaluation import (
+    Measured,
+    as_input,
+    as_label,
+    curve_examples,
+    final_examples,
+)
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
+from pytest_ablation.training.fused_evaluation import Evaluation, scaled
 
 STEPS_AT_A_TIME = 100
 DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
@@ -200,12 +208,18 @@ class _Training:
         models = [fit.compiled(trial) for trial in self.trials]
         self.model = models[0]
         _build(self.model, self.data)
-        self.metrics = [variable.value for variable in self.model.metrics_variables]
+        self.metrics = [np.asarray(variable.value) for variable in self.model.metrics_variables]
         for model in models:
             model.optimizer.build(model.trainable_variables)
-        self.variables = tuple(
-            [jnp.stack([each.value for each in of]) for of in zip(*parts, strict=True)]
-            for parts in zip(*map(_parts, models), strict=True)
+        # Stacked by numpy: on a device each shape would be a program to be compiled.
+        self.variables = jax.device_put(
+            tuple(
+                [
+                    np.stack([np.asarray(each.value) for each in of])
+                    for of in zip(*parts, strict=True)
+                ]
+                for parts in zip(*map(_parts, models), strict=True)
+            )
         )
         self.states = [State() for _ in self.trials]
         self.before = 0.0
@@ -215,7 +229,7 @@ class _Training:
         """Train to the end and yield the runs."""
         recipe = self.recipe
         assert recipe.steps_per_epoch is not None
-        curve = jax.device_put(_stored(*fit.curve_examples(self.data)))
+        curve = curve_examples(self.data)
         while unfinished := [each for each in self.states if self._is_unfinished(each)]:
             done = unfinished[0].steps_of_epoch
             count = min(STEPS_AT_A_TIME, recipe.steps_per_epoch - done)
@@ -223,10 +237,16 @@ class _Training:
             if done + count == recipe.steps_per_epoch or not any(
                 map(self._is_unfinished, self.states)
             ):
-                self._end_epoch(curve)
+                self._end_epoch(*curve)
             self._keep()
+        for i, watcher in enumerate(self.watchers):
+            if watcher.weights:
+                fit.keep_weights(watcher.weights, self.trials[i], self._trained(i))
+        of_all = [self._measured(*examples) for examples in final_examples(self.data)]
         wall = self._wall
-        yield from (self._run(i, wall) for i in range(len(self.trials)))
+        for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
+            state.wall = wall
+            yield fit.finished(trial, self.model, state, measured)
 
     # ---------------------------------------------------------------------------- on the device
 
@@ -259,7 +279,7 @@ class _Training:
             variables, alive = carry
             x, y = jax.tree.map(lambda array: array[chosen], examples)
             with self._layers():
-                logs, (*new, _) = model.train_step((*variables, metrics), (_as_input(x), y))
+                logs, (*new, _) = model.train_step((*variables, metrics), (scaled(x), y))
             # After a step whose loss is not finite a training ends as it stands.
             kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
             return (kept, alive & jnp.isfinite(logs["loss"])), logs
@@ -292,51 +312,37 @@ class _Training:
         begun = max(state.steps for state in self.states)
         return [fit.order(n, size, trial.seed, skip=begun) for trial in self.trials]
 
+    def _measured(self, x: Arrays, y: Arrays) -> list[Measured]:
+        """Return what each seed's network gives of examples in inference mode."""
+        return self._evaluation.measured(self.variables, x, y)
+
     @cached_property
-    def _measured(self) -> Callable[..., Any]:
-        """Loss and metrics in inference mode as a function of variables, examples and labels."""
-        model = self.model
-        smoothed = self.recipe.label_smoothing
-        plain = smoothing.plain(self.recipe.loss) if smoothed else None
-
-        def measured(variables: Any, metrics: Any, examples: Any) -> Any:
-            trainable, non_trainable, _ = variables
-            x, y = _as_input(examples[0]), examples[1]
-            with self._layers():
-                logs, _ = model.test_step((trainable, non_trainable, metrics), (x, y))
-                if plain is not None:
-                    answers, _, losses = model.stateless_call(
-                        trainable, non_trainable, x, training=False, return_losses=True
-                    )
-                    logs["loss"] = plain(y, answers) + sum(losses)
-            return logs
-
-        return jax.jit(jax.vmap(measured, in_axes=(0, None, None)))
+    def _evaluation(self) -> Evaluation:
+        return Evaluation(self.model, self.recipe, self._layers)
 
     # ---------------------------------------------------------------------------- between steps
 
     def _is_unfinished(self, state: State) -> bool:
         return state.diverged is None and state.epoch < self.recipe.epochs
 
-    def _end_epoch(self, curve: Any) -> None:
-        measured = jax.device_get(self._measured(self.variables, self.metrics, curve))
+    def _end_epoch(self, x: Arrays, y: Arrays) -> None:
+        measured = self._measured(x, y)
         wall = self._wall
-        for i, (state, watcher) in enumerate(zip(self.states, self.watchers, strict=True)):
+        for state, watcher, (values, _) in zip(self.states, self.watchers, measured, strict=True):
             if not state.steps_of_epoch:
                 continue  # it diverged in an epoch before
             logs = state.logs
-            logs |= {f"val_{name}": float(values[i]) for name, values in measured.items()}
+            logs |= {f"val_{name}": value for name, value in values.items()}
             state.end_epoch(logs)
             state.wall = wall
             watcher(fit.progress_of(state, self.recipe.epochs, logs))
 
-    def _run(self, i: int, wall: float) -> Run:
+    def _trained(self, i: int) -> keras.Model:
+        """Return the network with a seed's variables."""
         for variables, values in zip(_parts(self.model), self.variables, strict=True):
             for variable, value in zip(variables, values, strict=True):
-                variable.assign(value[i])
-        state = self.states[i]
-        state.wall = wall
-        return fit.finished(self.trials[i], self.model, self.data, state, self.watchers[i].weights)
+                variable.assign(np.asarray(value)[i])
+        return self.model
 
     @property
     def _wall(self) -> float:
@@ -375,16 +381,20 @@ class _Training:
 
 
 def _build(model: Any, data: Dataset) -> None:
-    """Have a model make the variables of its losses and metrics, from answers that are zeros."""
+    """Have a model make the variables of its losses and metrics, from an example's shapes."""
     x, y = (arrays.taken(part, slice(0, 1)) for part in (data.x_test, data.y_test))
-    given = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), fit.as_input(x))
+    given = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), as_input(x))
     answers = keras.tree.map_structure(
-        lambda each: keras.ops.zeros(each.shape, each.dtype), model.compute_output_spec(given)
+        lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype),  # type: ignore[no-untyped-call]
+        model.compute_output_spec(given),
     )
-    labels = keras.tree.map_structure(keras.ops.convert_to_tensor, fit.as_label(y))
-    model.compute_loss(None, labels, answers, training=False)
-    model.compute_metrics(None, labels, answers)
-    model.reset_metrics()
+
+    def measure(answers: Any, labels: Any) -> Any:
+        model.compute_loss(None, labels, answers, training=False)
+        model.compute_metrics(None, labels, answers)
+
+    with keras.StatelessScope([(each, each.value) for each in model.variables]):
+        jax.eval_shape(measure, answers, as_label(y))
 
 
 def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:
@@ -394,13 +404,4 @@ def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:
 
 def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
     """Return examples and labels as they lie on the device: images of bytes stay bytes."""
-    return arrays.mapped(np.ascontiguousarray, x), fit.as_label(y)
-
-
-def _as_input(x: Any) -> Any:
-    """Return examples as the network takes them, equal to what `fit.as_input` gives to the bit.
-
-    By a table, since XLA divides by a constant as it multiplies by its inverse.
-    """
-    table = jnp.asarray(np.divide(np.arange(256), 255, dtype=np.float32))
-    return jax.tree.map(lambda a: table[a] if a.dtype == np.uint8 else a, x)
+    return arrays.mapped(np.ascontiguousarray, x), as_label(y)

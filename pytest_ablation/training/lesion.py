@@ -21,15 +21,14 @@ from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training import smoothing
 from pytest_ablation.training.device import host
-from pytest_ablation.training.fit import (
+from pytest_ablation.training.evaluation import (
     EVALUATION_BATCH,
     added,
     called,
-    compile_as,
-    compiled,
     evaluated,
     predicted,
 )
+from pytest_ablation.training.fit import compile_as, compiled
 
 MEAN_EXAMPLES = 1_000
 MOST_KEPT = 1 << 30  # bytes of a layer's output on the test set; beyond it is computed each time

@@ -1,0 +1,172 @@
+"""A network's answers in inference mode, and the loss, metrics and correctness of them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_ablation import arrays
+from pytest_ablation.arrays import Arrays
+from pytest_ablation.data.sample import stratified
+from pytest_ablation.dataset import Dataset
+
+CURVE_EXAMPLES = 1_000
+EVALUATION_BATCH = 500
+MOST_PREDICTED = 1 << 26  # numbers held at a time in an evaluation: 256 MB, or what one batch gives
+
+Measured = tuple[dict[str, float], str]  # loss and metrics by name, and which answers are correct
+
+
+def curve_examples(data: Dataset) -> tuple[Any, Any]:
+    """Return the test examples and labels that each epoch is measured on."""
+    chosen = stratified(data.y_test, CURVE_EXAMPLES)
+    return arrays.taken(data.x_test, chosen), arrays.taken(data.y_test, chosen)
+
+
+def final_examples(data: Dataset) -> list[tuple[Any, Any]]:
+    """Return what a trained network is measured on: the test set, and as many training examples."""
+    seen = stratified(data.y_train, arrays.count(data.y_test))
+    sample = arrays.taken(data.x_train, seen), arrays.taken(data.y_train, seen)
+    return [(data.x_test, data.y_test), sample]
+
+
+def as_input(x: Arrays) -> Any:
+    """Return examples as the network takes them: uint8 images as float32 in 0…1."""
+    return arrays.mapped(
+        lambda a: np.divide(a, 255, dtype=np.float32) if a.dtype == np.uint8 else np.asarray(a), x
+    )
+
+
+def as_label(y: Arrays) -> Any:
+    """Return labels as the loss takes them: whole numbers as int32."""
+    return arrays.mapped(lambda a: a.astype(np.int32) if a.dtype.kind in "ui" else np.asarray(a), y)
+
+
+def evaluated(
+    model: keras.Model, x: Arrays, y: Arrays, plain: keras.losses.Loss | None = None
+) -> Measured:
+    """Return the loss and each compiled metric in inference mode, and which answers are correct.
+
+    All predictions are measured at once where they are not too many, as those of each pixel.
+    `plain` takes the place of the compiled loss where that is of smoothed labels.
+    """
+    n, loss, correct = arrays.count(x), added(model, x), []
+    model.reset_metrics()
+    for start, stop, predictions in predicted(model, x):
+        model._clear_losses()  # on TensorFlow those of the graph, without a value
+        labels = arrays.taken(y, slice(start, stop))
+        given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_label(labels))
+        answers = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
+        if plain is None:
+            part = model.compute_loss(None, given, answers, training=False)
+        else:
+            part = plain(given, answers) + sum(model.losses)
+        loss += float(part) * ((stop - start) / n)
+        metrics = model.compute_metrics(None, given, answers)
+        correct.append(right(predictions, labels))
+    model.reset_metrics()
+    values = {name: float(value) for name, value in {**metrics, "loss": loss}.items()}
+    return values, packed(correct)
+
+
+def added(model: keras.Model, x: Arrays) -> float:
+    """Return what layers add to the loss when they are called: the mean over all examples.
+
+    Regularisers of a layer's output do, and layers of the user's own may. On every backend only a
+    call that is not compiled tells it; networks without such layers are not called so.
+    """
+    if not any(_may_add(layer) for layer in model._flatten_layers()):
+        return 0.0
+    n, total = arrays.count(x), 0.0
+    model._clear_losses()
+    of_weights = len(model.losses)
+    for i in range(0, n, EVALUATION_BATCH):
+        part = arrays.taken(x, slice(i, i + EVALUATION_BATCH))
+        called(model, part)
+        losses = model.losses[: len(model.losses) - of_weights]
+        if not losses:
+            break
+        total += float(sum(keras.ops.sum(each) for each in losses)) * arrays.count(part) / n
+    model._clear_losses()
+    return total
+
+
+def called(model: keras.Model, x: Arrays) -> Any:
+    """Return what a network gives of examples, computed operation by operation."""
+    given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_input(x))
+    return model(given, training=False)
+
+
+def _may_add(layer: keras.layers.Layer) -> bool:
+    is_own = type(layer).__module__.partition(".")[0] not in ("keras", "pytest_ablation")
+    return is_own or layer.activity_regularizer is not None
+
+
+def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
+    """Yield the first and last position and the predictions of as many examples as can be held."""
+
+    def predict(some: slice) -> Any:
+        return model.predict_on_batch(as_input(arrays.taken(x, some)))
+
+    return joined(predict, arrays.count(x), EVALUATION_BATCH)
+
+
+def joined(
+    predict: Callable[[slice], Any], n: int, batch: int, axis: int = 0
+) -> Iterator[tuple[int, int, Any]]:
+    """Yield the first and last position and the predictions of as many examples as can be held.
+
+    Args:
+        predict: Gives the predictions for the examples of a slice.
+        n: How many examples there are.
+        batch: How many are predicted at a time.
+        axis: Along which examples follow each other in what is predicted.
+    """
+    start = 0
+    parts: list[Any] = []
+    for i in range(0, n, batch):
+        stop = min(n, i + batch)
+        parts.append(predict(slice(i, stop)))
+        size = sum(array.size for array in keras.tree.flatten(parts[-1]))
+        if stop == n or (len(parts) + 1) * size > MOST_PREDICTED:
+            yield start, stop, arrays.mapped(lambda *each: np.concatenate(each, axis), *parts)
+            start, parts = stop, []
+
+
+def right(predictions: Any, labels: Arrays) -> NDArray[np.bool_] | None:
+    """Return whether each class was predicted right, as Keras's accuracy counts.
+
+    None where examples have no class each: the labels are no classes, or several an example.
+    """
+    if not isinstance(predictions, np.ndarray) or not isinstance(labels, np.ndarray):
+        return None
+    if predictions.ndim != 2 or labels.ndim not in (1, 2):
+        return None
+    if predictions.shape[1] == 1:
+        given = labels.reshape(len(labels), -1)
+        if given.shape[1] != 1 or not np.isin(given, (0, 1)).all():
+            return None
+        return np.asarray((predictions[:, 0] > 0.5) == given[:, 0])
+    classes: NDArray[Any] = labels
+    if labels.shape == predictions.shape:
+        if not np.isin(labels, (0, 1)).all() or not (labels.sum(axis=1) == 1).all():
+            return None
+        classes = np.argmax(labels, axis=1)
+    elif labels.shape[1:] == (1,):
+        classes = labels[:, 0]
+    if classes.ndim != 1 or classes.dtype.kind not in "ui":
+        return None
+    return np.asarray(predictions.argmax(axis=1) == classes)
+
+
+def packed(correct: list[NDArray[np.bool_] | None]) -> str:
+    """Return the parts' truths as packed bits in base64; empty where one part has none."""
+    parts = [part for part in correct if part is not None]
+    if len(parts) < len(correct):
+        return ""
+    return base64.b64encode(np.packbits(np.concatenate(parts)).tobytes()).decode()

@@ -1,0 +1,121 @@
+"""Networks of several seeds evaluated at once on JAX, to what `evaluation` gives of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from pytest_ablation import arrays
+from pytest_ablation.arrays import Arrays
+from pytest_ablation.recipe import Recipe
+from pytest_ablation.training import smoothing
+from pytest_ablation.training.evaluation import Measured, as_label, joined, packed, right
+
+AT_A_TIME = 250  # examples, which take about the memory of a training step of 64
+
+
+@dataclass(eq=False)
+class Evaluation:
+    """How networks that differ in their variables alone are evaluated.
+
+    The network is one program and what measures its answers another, so that other numbers of
+    examples are no reason to compile the network again.
+
+    Attributes:
+        model: One of them, compiled, with all the variables of its metrics.
+        recipe: How they are trained.
+        layers: A context in which layers are traced.
+    """
+
+    model: Any
+    recipe: Recipe
+    layers: Callable[[], AbstractContextManager[None]]
+
+    def measured(self, variables: Any, x: Arrays, y: Arrays) -> list[Measured]:
+        """Return what each network gives of examples in inference mode.
+
+        Args:
+            variables: The trainable ones and the others, with a first axis over the networks.
+            x: The examples.
+            y: Their labels.
+        """
+        n, networks = arrays.count(x), len(variables[0][0])
+        values = [variable.value for variable in self.model.metrics_variables]
+        state = [np.broadcast_to(value, (networks, *value.shape)) for value in values]
+        loss: Any = np.zeros(networks)
+        added: list[tuple[Any, float]] = []
+        correct: list[list[Any]] = [[] for _ in range(networks)]
+
+        def predict(some: slice) -> Any:
+            part = arrays.mapped(np.ascontiguousarray, arrays.taken(x, some))
+            answers, losses = self._answers(variables, part)
+            added.append((losses, arrays.count(part) / n))
+            return answers
+
+        for start, stop, answers in joined(predict, n, AT_A_TIME, axis=1):
+            labels = arrays.taken(y, slice(start, stop))
+            part, logs, state = self._scores(variables, state, answers, as_label(labels))
+            loss = loss + np.asarray(part) * ((stop - start) / n)
+            for i, truths in enumerate(correct):
+                truths.append(right(arrays.mapped(lambda a, i=i: a[i], answers), labels))
+        loss = loss + sum(np.asarray(losses) * share for losses, share in added)
+        logs = jax.device_get(logs) | {"loss": loss}
+        return [
+            ({name: float(each[i]) for name, each in logs.items()}, packed(truths))
+            for i, truths in enumerate(correct)
+        ]
+
+    @cached_property
+    def _answers(self) -> Callable[..., Any]:
+        """Answers, and what layers add to the loss, as a function of variables and examples."""
+
+        def answers(variables: Any, x: Any) -> Any:
+            with self.layers(), self._with(variables, adds=True) as scope:
+                given = self.model(scaled(x), training=False)
+            return given, jnp.asarray(sum(scope.losses), "float32")
+
+        return jax.jit(jax.vmap(answers, in_axes=(0, None)))
+
+    @cached_property
+    def _scores(self) -> Callable[..., Any]:
+        """Loss, metrics and their state as a function of variables, state, answers and labels."""
+        model, metrics = self.model, self.model.metrics_variables
+        plain = smoothing.plain(self.recipe.loss) if self.recipe.label_smoothing else None
+
+        def scores(variables: Any, state: Any, answers: Any, y: Any) -> Any:
+            with self._with(variables, zip(metrics, state, strict=True)) as scope:
+                if plain is None:
+                    loss = model.compute_loss(None, y, answers, training=False)
+                else:
+                    loss = plain(y, answers) + sum(model.losses)
+                logs = model.compute_metrics(None, y, answers)
+            return loss, logs, [scope.get_current_value(each) for each in metrics]
+
+        return jax.jit(jax.vmap(scores, in_axes=(0, 0, 0, None)))
+
+    def _with(self, variables: Any, more: Any = (), *, adds: bool = False) -> keras.StatelessScope:
+        """Return a scope in which variables have one network's values."""
+        trainable, others = variables[:2]
+        mapping = [
+            *zip(self.model.trainable_variables, trainable, strict=True),
+            *zip(self.model.non_trainable_variables, others, strict=True),
+            *more,
+        ]
+        return keras.StatelessScope(mapping, collect_losses=adds)
+
+
+def scaled(x: Any) -> Any:
+    """Return examples as the network takes them, equal to what `as_input` gives to the bit.
+
+    By a table, since XLA divides by a constant as it multiplies by its inverse.
+    """
+    table = jnp.asarray(np.divide(np.arange(256), 255, dtype=np.float32))
+    return jax.tree.map(lambda a: table[a] if a.dtype == np.uint8 else a, x)
