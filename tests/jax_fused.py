@@ -326,6 +326,39 @@ def test_one_that_diverges_leaves_the_others_as_they_are() -> None:
     np.testing.assert_allclose(runs[last].curves["loss"], alone.curves["loss"], rtol=1e-4)
 
 
+@pytest.mark.parametrize("is_short_of_memory", [False, True])
+def test_how_seeds_share_the_device_is_found_out_by_their_first_steps(
+    monkeypatch: pytest.MonkeyPatch, is_short_of_memory: bool
+) -> None:
+    """The numbers are the same in either way, and also where all at once take too much memory."""
+    expected = together(EXPERIMENT, way="vmap")
+    block, told = fused._Training.block, list[fused.Way]()
+
+    def limited(training: fused._Training) -> float:
+        if is_short_of_memory and training.way == "vmap":
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+        return block(training)
+
+    monkeypatch.setattr(fused._Training, "block", limited)
+    monkeypatch.setattr(fused, "WORTH_A_TRIAL", 0.0)
+    watchers = [SILENT for _ in SEEDS]
+    found = fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, watchers, decided=told.append)
+    for one, other in zip(found, expected, strict=True):
+        assert one.metrics == pytest.approx(other.metrics, rel=1e-4)
+        assert one.steps == other.steps
+    assert told == ["map"] if is_short_of_memory else told in (["map"], ["vmap"])
+
+
+def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:
+    """Not found out again for the next seeds, nor for a duet."""
+    here = study(tmp_path)
+    arm = here.baseline(EXPERIMENT)
+    trainings = tuple(here._training(arm, seed) for seed in SEEDS)
+    Together(trainings=trainings, name="both")(wait=False)
+    trial = arm.trial(0)
+    assert here.store.recall("seeds", f"{trial.model}/{trial.recipe}/{len(SEEDS)}") == "vmap"
+
+
 @pytest.mark.parametrize(
     ("experiment", "gpu", "reason"),
     [
@@ -379,7 +412,6 @@ def test_what_trains_at_once_is_timed_at_once(
     wide = here.variant(EXPERIMENT, configure("dense1", units=5_000))
     timed = here.duet(wide, here.baseline(EXPERIMENT), settled)
     assert settled.verdict(timed).outcome == "holds"
-    assert here.store.recall("seeds", f"{wide.trial(0).recipe}/3") == "vmap"
 
 
 def test_of_two_sessions_one_trains_the_seeds(tmp_path: Path) -> None:
@@ -404,7 +436,6 @@ def test_data_too_large_for_the_device_is_trained_step_by_step(
     monkeypatch.setattr(fused, "DATA_SHARE", -1.0)
     large = replace(EXPERIMENT, data=data())
     assert together(large)[0].curves == step_by_step(large)[0].curves
-    assert fused.faster_way(trials_of(large), large.data) == "map"
     one_by_one = duet.stepping(trials_of(large)[0], large.data)
     monkeypatch.setattr(duet, "stepping", lambda trial, data: one_by_one)
     assert fused.stepping(trials_of(large), large.data, "map") is one_by_one

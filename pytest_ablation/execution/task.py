@@ -28,7 +28,6 @@ from pytest_ablation.run import Duet, Progress, Run, Watcher
 from pytest_ablation.store import Store
 
 if TYPE_CHECKING:
-    from pytest_ablation.training import fused
     from pytest_ablation.training.duet import Step
 
 Tell = Callable[[Progress], None]
@@ -189,7 +188,15 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
     if first.fused:
         from pytest_ablation.training import fused
 
-        yield from fused.train(trials, data, watchers, way=_way(first.store, trials, data))
+        store, name = first.store, _of_seeds(trials)
+        fused.keep_compilations(store.folder / "compiled")
+        yield from fused.train(
+            trials,
+            data,
+            watchers,
+            way=store.recall("seeds", name),
+            decided=partial(store.remember, "seeds", name),
+        )
         return
     train = first.function or pkgutil.resolve_name(first.trial.trainer)
     if not first.is_by_keras:
@@ -200,17 +207,9 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
         yield train(trial, data, watcher)
 
 
-def _way(store: Store, trials: Sequence[Trial], data: Dataset) -> fused.Way:
-    """Return how an arm's seeds share the device, as was found out once for their recipe."""
-    from pytest_ablation.training import fused
-
-    fused.keep_compilations(store.folder / "compiled")
-    name = f"{trials[0].recipe}/{len(trials)}"
-    way: fused.Way | None = store.recall("seeds", name)
-    if way is None and len(trials) > 1:
-        way = fused.faster_way(trials, data)
-        store.remember("seeds", name, way)
-    return way or "map"
+def _of_seeds(trials: Sequence[Trial]) -> str:
+    """Name what it depends on how the seeds of an arm share a device."""
+    return f"{trials[0].model}/{trials[0].recipe}/{len(trials)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,8 +267,10 @@ class Timing:
             return stepping(trial, data)
         from pytest_ablation.training import fused
 
+        fused.keep_compilations(self.store.folder / "compiled")
         trials = [replace(trial, seed=seed) for seed in range(self.seeds)]
-        return fused.stepping(trials, data, _way(self.store, trials, data))
+        known = self.store.recall("seeds", _of_seeds(trials))
+        return fused.stepping(trials, data, known or fused.usual_way(trials))
 
 
 @dataclass(frozen=True, kw_only=True)

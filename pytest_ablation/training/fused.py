@@ -29,7 +29,6 @@ from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
-from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, checkpoint, duet, fit
 from pytest_ablation.training import recipe as recipes
@@ -78,7 +77,8 @@ def train(
     data: Dataset,
     watchers: Sequence[Watcher],
     *,
-    way: Way = "map",
+    way: Way | None = None,
+    decided: Callable[[Way], None] = lambda way: None,
 ) -> Iterator[Run]:
     """Train trials that differ in their seeds alone.
 
@@ -86,7 +86,9 @@ def train(
         trials: What to train.
         data: Their data, at the profile's size.
         watchers: One a trial. In the first's checkpoint the unfinished state of all is kept.
-        way: How the seeds share the device, as `faster_way` finds it.
+        way: How the seeds share the device, "vmap" makes one kernel of those of all, "map" takes
+            them in turn in one program; None where that is to be found out.
+        decided: Told how they do, where it was found out.
 
     Yields:
         A run a trial, in their order; each has its share of the seconds.
@@ -95,37 +97,40 @@ def train(
         for trial, each in zip(trials, watchers, strict=True):
             yield fit.train(trial, data, each)
         return
-    size = 1 if _may_differ_in_steps(trials) else len(trials)
-    for start in range(0, len(trials), size):
-        some = slice(start, start + size)
-        yield from _Training(trials[some], data, watchers[some], way).runs()
+    if _may_differ_in_steps(trials):
+        for trial, each in zip(trials, watchers, strict=True):
+            yield from _Training([trial], data, [each], "map").runs()
+        return
+    training = _Training(trials, data, watchers, way or usual_way(trials))
+    if way is None and len(trials) > 1:
+        decided(way := _faster_way(training))
+        if way != training.way:
+            training = _Training(trials, data, watchers, way)
+    yield from training.runs()
 
 
-def faster_way(trials: Sequence[Trial], data: Dataset) -> Way:
-    """Return how the seeds of these trials had better share the device, from some steps of each.
+def usual_way(trials: Sequence[Trial]) -> Way:
+    """Return how the seeds of these trials share the device as long as nothing else was found."""
+    return "map" if _may_differ_in_steps(trials) or len(trials) == 1 else "vmap"
 
-    "vmap" makes one kernel of those of all seeds, "map" takes them in turn in one program. Which is
-    not tried for trainings so short that to compile the other would cost more than it may gain.
+
+def _faster_way(training: _Training) -> Way:
+    """Return how its seeds had better share the device, from its first steps.
+
+    The other way is not tried for trainings so short that to compile it would cost more than it may
+    gain.
     """
-    if _may_differ_in_steps(trials) or not _can_hold(data):
-        return "map"
-    recipe = recipes.deserialized(trials[0].recipe)
-    assert recipe.steps_per_epoch is not None
-    blocks = recipe.epochs * recipe.steps_per_epoch / _at_a_time(recipe)
-    at_once = _seconds_of_steps(trials, data, "vmap")
-    if at_once * blocks < WORTH_A_TRIAL:
-        return "vmap"
-    return "vmap" if at_once < _seconds_of_steps(trials, data, "map") else "map"
-
-
-def _seconds_of_steps(trials: Sequence[Trial], data: Dataset, way: Way) -> float:
-    """Return how long some steps take, once compiled; infinity where memory is short."""
-    step = _stepping(trials, data, way)
+    took = 0.0
     try:
-        step()
-        return step()[1]
-    except jax.errors.JaxRuntimeError:
-        return math.inf
+        for _ in range(2):  # the first compiles it
+            took = training.block() if training.steps_left else took
+    except jax.errors.JaxRuntimeError:  # memory is short
+        return "map"
+    if took * training.steps_left < WORTH_A_TRIAL or not _can_hold(training.data, times=2):
+        return "vmap"
+    step = _stepping(training.trials, training.data, "map")
+    step()
+    return "vmap" if took < step()[1] / training.at_a_time else "map"
 
 
 def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
@@ -141,19 +146,13 @@ def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
 
 def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
     training = _Training(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
-    count = _at_a_time(training.recipe)
 
     def steps() -> Seconds:
         wall, processor = time.perf_counter(), time.process_time()
-        training.steps(count)
+        training.steps(training.at_a_time)
         return time.process_time() - processor, time.perf_counter() - wall
 
     return steps
-
-
-def _at_a_time(recipe: Recipe) -> int:
-    assert recipe.steps_per_epoch is not None
-    return min(STEPS_AT_A_TIME, recipe.steps_per_epoch)
 
 
 def _can_hold(data: Dataset, *, times: int = 1) -> bool:
@@ -227,18 +226,8 @@ class _Training:
 
     def runs(self) -> Iterator[Run]:
         """Train to the end and yield the runs."""
-        recipe = self.recipe
-        assert recipe.steps_per_epoch is not None
-        curve = curve_examples(self.data)
-        while unfinished := [each for each in self.states if self._is_unfinished(each)]:
-            done = unfinished[0].steps_of_epoch
-            count = min(STEPS_AT_A_TIME, recipe.steps_per_epoch - done)
-            self.steps(count)
-            if done + count == recipe.steps_per_epoch or not any(
-                map(self._is_unfinished, self.states)
-            ):
-                self._end_epoch(*curve)
-            self._keep()
+        while self.steps_left:
+            self.block()
         for i, watcher in enumerate(self.watchers):
             if watcher.weights:
                 fit.keep_weights(watcher.weights, self.trials[i], self._trained(i))
@@ -247,6 +236,39 @@ class _Training:
         for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
             state.wall = wall
             yield fit.finished(trial, self.model, state, measured)
+
+    @property
+    def at_a_time(self) -> int:
+        """How many steps are taken at a time, but at an epoch's end."""
+        return min(STEPS_AT_A_TIME, self._steps_of_epoch)
+
+    @property
+    def steps_left(self) -> int:
+        """How many steps are left, of a seed."""
+        done = [state.steps for state in self.states if self._is_unfinished(state)]
+        whole = self.recipe.epochs * self._steps_of_epoch
+        return whole - max(done, default=whole)
+
+    def block(self) -> float:
+        """Take the next steps, and end the epoch if they are its last.
+
+        Returns:
+            Seconds a step, of all seeds.
+        """
+        started = time.perf_counter()
+        done = next(state.steps_of_epoch for state in self.states if self._is_unfinished(state))
+        count = min(self.at_a_time, self._steps_of_epoch - done)
+        self.steps(count)
+        took = (time.perf_counter() - started) / count
+        if done + count == self._steps_of_epoch or not any(map(self._is_unfinished, self.states)):
+            self._end_epoch(*self._curve)
+        self._keep()
+        return took
+
+    @property
+    def _steps_of_epoch(self) -> int:
+        assert self.recipe.steps_per_epoch is not None
+        return self.recipe.steps_per_epoch
 
     # ---------------------------------------------------------------------------- on the device
 
@@ -305,6 +327,10 @@ class _Training:
     @cached_property
     def _examples(self) -> Any:
         return jax.device_put(_stored(self.data.x_train, self.data.y_train))
+
+    @cached_property
+    def _curve(self) -> tuple[Any, Any]:
+        return curve_examples(self.data)
 
     @cached_property
     def _orders(self) -> list[Iterator[Any]]:
