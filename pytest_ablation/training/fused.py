@@ -255,6 +255,7 @@ class _Training:
         Returns:
             Seconds a step, of all seeds.
         """
+        _ = self._evaluation  # compiled while the first steps are
         started = time.perf_counter()
         done = next(state.steps_of_epoch for state in self.states if self._is_unfinished(state))
         count = min(self.at_a_time, self._steps_of_epoch - done)
@@ -344,7 +345,9 @@ class _Training:
 
     @cached_property
     def _evaluation(self) -> Evaluation:
-        return Evaluation(self.model, self.recipe, self._layers)
+        evaluation = Evaluation(self.model, self.recipe, self._layers)
+        evaluation.compile_meanwhile(self.variables, self._curve[0])
+        return evaluation
 
     # ---------------------------------------------------------------------------- between steps
 

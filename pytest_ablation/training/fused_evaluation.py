@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +39,20 @@ class Evaluation:
     model: Any
     recipe: Recipe
     layers: Callable[[], AbstractContextManager[None]]
+    _compiled: dict[int, Future[Any]] = field(default_factory=dict, init=False)
+
+    def compile_meanwhile(self, variables: Any, x: Arrays) -> None:
+        """Have the network compiled in a thread, while other programs are compiled or run.
+
+        Args:
+            variables: As `measured` will be given.
+            x: The examples that it will be given first.
+        """
+        part = arrays.taken(x, slice(AT_A_TIME))
+        lowered = self._answers.lower(variables, part)
+        thread = ThreadPoolExecutor(1)
+        self._compiled[arrays.count(part)] = thread.submit(lowered.compile)
+        thread.shutdown(wait=False)
 
     def measured(self, variables: Any, x: Arrays, y: Arrays) -> list[Measured]:
         """Return what each network gives of examples in inference mode.
@@ -56,8 +71,10 @@ class Evaluation:
 
         def predict(some: slice) -> Any:
             part = arrays.mapped(np.ascontiguousarray, arrays.taken(x, some))
-            answers, losses = self._answers(variables, part)
-            added.append((losses, arrays.count(part) / n))
+            count = arrays.count(part)
+            ready = self._compiled.get(count)
+            answers, losses = (ready.result() if ready else self._answers)(variables, part)
+            added.append((losses, count / n))
             return answers
 
         for start, stop, answers in joined(predict, n, AT_A_TIME, axis=1):
