@@ -91,7 +91,7 @@ class Evaluation:
         ]
 
     @cached_property
-    def _answers(self) -> Callable[..., Any]:
+    def _answers(self) -> Any:
         """Answers, and what layers add to the loss, as a function of variables and examples."""
 
         def answers(variables: Any, x: Any) -> Any:
