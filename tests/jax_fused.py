@@ -132,6 +132,12 @@ def two_ended_experiment() -> Experiment:
     return Experiment(two_ended, recipe, numbers)
 
 
+def of_one_hot(dataset: Dataset) -> Dataset:
+    """Return a dataset with its labels one-hot, as mixing them takes."""
+    y_train, y_test = (keras.utils.to_categorical(y) for y in (dataset.y_train, dataset.y_test))
+    return replace(dataset, y_train=y_train, y_test=y_test)
+
+
 EXPERIMENTS = {
     "dense": EXPERIMENT,
     "convolutional": use(convolutional)(EXPERIMENT),
@@ -142,6 +148,12 @@ EXPERIMENTS = {
         weight_decay=0.01,
         optimizer=keras.optimizers.AdamW(clipnorm=1.0, use_ema=True),
     )(EXPERIMENT),
+    "augmented": train_with(augmentation=[layers.RandomFlip(), layers.RandomTranslation(0.3, 0.3)])(
+        EXPERIMENT
+    ),
+    "mixed": train_with(augmentation=layers.MixUp(), loss="categorical_crossentropy")(
+        replace(EXPERIMENT, data=of_one_hot(EXPERIMENT.data))
+    ),
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
     "own seed": insert(Noisy(name="noisy"), after="flatten")(EXPERIMENT),
 }
@@ -283,6 +295,7 @@ def test_long_trainings_end_alike_in_distribution() -> None:
     [
         ("dense", "vmap"),
         pytest.param("convolutional", "vmap", marks=pytest.mark.slow),
+        pytest.param("augmented", "vmap", marks=pytest.mark.slow),
         pytest.param("many settings", "map", marks=pytest.mark.slow),
     ],
 )
@@ -366,7 +379,8 @@ def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:
         (EXPERIMENTS["convolutional"], True, None),
         (EXPERIMENTS["convolutional"], False, "convolutions"),
         (EXPERIMENTS["own seed"], False, "convolutions, and layers that may have some"),
-        (train_with(augmentation=layers.RandomFlip())(EXPERIMENT), True, "augmentation"),
+        (EXPERIMENTS["augmented"], False, None),
+        (train_with(augmentation=layers.AugMix((0, 1)))(EXPERIMENT), True, "AugMix"),
         (train_with(callbacks=keras.callbacks.TerminateOnNaN)(EXPERIMENT), True, "callbacks"),
     ],
 )

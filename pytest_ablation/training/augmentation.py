@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
@@ -63,51 +64,72 @@ def check(augmentation: Sequence[keras.layers.Layer], data: Dataset) -> None:
 
 
 def of(augmentation: Sequence[keras.layers.Layer], seed: int) -> Augment:
-    """Return what changes the examples of a step: given its number, examples and labels.
-
-    A layer's random numbers come from the seed, its kind and place among its kind, and the step:
-    another layer more or less does not change them, and nothing has to be kept from step to step.
-    Of labels that are images like the examples, as those of each pixel, the places move along.
-    """
+    """Return what changes the examples of a step: given its number, examples and labels."""
     if not augmentation:
         return lambda step, x, y: (x, y)
-    model = _Augmenting(augmentation)
+    model = Augmenting(augmentation)
     model.compile()
-    states = [
-        (variable, f"{name}/{i}")
-        for layer, name in zip(augmentation, _names(augmentation), strict=True)
-        for i, variable in enumerate(layer.variables)
-        if variable.name == "seed_generator_state"
-    ]
-    mixes = any(isinstance(layer, MIXING) for layer in augmentation)
 
     def augment(step: int, x: Any, y: Any) -> tuple[Any, Any]:
-        for variable, path in states:
-            state = [derived(seed, "augmentation", path, str(step)), 0]
-            variable.assign(np.array(state, dtype=variable.dtype))
-        batch = {"images": x}
-        is_masks = x.ndim == 4 and y.ndim in (3, 4) and y.shape[1:3] == x.shape[1:3]
-        if is_masks:
-            batch["segmentation_masks"] = y if y.ndim == 4 else y[..., None]
-        elif mixes:
-            batch["labels"] = y.astype(np.float32)
-        changed = model.predict_on_batch(batch)
-        _check_shape(augmentation, x, changed["images"])
-        if is_masks:
-            y = changed["segmentation_masks"].reshape(y.shape).astype(y.dtype)
-        elif mixes:
-            y = changed["labels"]
-        return changed["images"], y
+        for variable, state in zip(model.states, model.drawn(seed, step), strict=True):
+            variable.assign(state)
+        return model.changed(x, y, model.predict_on_batch)
 
     return augment
 
 
-class _Augmenting(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
-    """Applies layers as in training; a model, so that the backend compiles them."""
+class Augmenting(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """Applies layers as in training; a model, so that the backend compiles them.
+
+    A layer's random numbers come from the seed, its kind and place among its kind, and the step:
+    another layer more or less does not change them, and nothing has to be kept from step to step.
+    Of labels that are images like the examples, as those of each pixel, the places move along.
+
+    Attributes:
+        states: The variables that random numbers come from.
+    """
 
     def __init__(self, augmentation: Sequence[keras.layers.Layer]) -> None:
         super().__init__(name="augmentation")
         self.augmentation = list(augmentation)
+        self._mixes = any(isinstance(layer, MIXING) for layer in augmentation)
+        named = {
+            f"{name}/{i}": variable
+            for layer, name in zip(augmentation, _names(augmentation), strict=True)
+            for i, variable in enumerate(layer.variables)
+            if variable.name == "seed_generator_state"
+        }
+        self._paths, self.states = tuple(named), tuple(named.values())
+
+    def drawn(self, seed: int, step: int) -> list[NDArray[Any]]:
+        """Return what `states` are to be for a step."""
+        firsts = [derived(seed, "augmentation", path, str(step)) for path in self._paths]
+        return [
+            np.array([first, 0], dtype=variable.dtype)
+            for first, variable in zip(firsts, self.states, strict=True)
+        ]
+
+    def changed(self, x: Any, y: Any, compute: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Return examples and labels changed by random numbers from `states` as they are.
+
+        Args:
+            x: Examples, as the network takes them.
+            y: Their labels.
+            compute: Calls this model.
+        """
+        batch = {"images": x}
+        is_masks = x.ndim == 4 and y.ndim in (3, 4) and y.shape[1:3] == x.shape[1:3]
+        if is_masks:
+            batch["segmentation_masks"] = y if y.ndim == 4 else y[..., None]
+        elif self._mixes:
+            batch["labels"] = y.astype(np.float32)
+        changed = compute(batch)
+        _check_shape(self.augmentation, x, changed["images"])
+        if is_masks:
+            y = changed["segmentation_masks"].reshape(y.shape).astype(y.dtype)
+        elif self._mixes:
+            y = changed["labels"]
+        return changed["images"], y
 
     def call(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return images, and masks or labels, changed alike."""

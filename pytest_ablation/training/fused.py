@@ -32,6 +32,7 @@ from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, checkpoint, duet, fit
 from pytest_ablation.training import recipe as recipes
+from pytest_ablation.training.augmentation import Augmenting
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.duet import Seconds, Step
 from pytest_ablation.training.evaluation import (
@@ -60,9 +61,10 @@ def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
         gpu: Whether it is trained on a GPU.
     """
     recipe = json.loads(trial.recipe)
-    for name in ("callbacks", "augmentation"):
-        if recipe.get(name):
-            return f"its recipe has {name}, which act between steps"
+    if recipe.get("callbacks"):
+        return "its recipe has callbacks, which act between steps"
+    if any(layer["class_name"] == "AugMix" for layer in recipe.get("augmentation") or ()):
+        return "AugMix draws lots in Python when it is compiled, which all its steps would share"
     if any(array.dtype.kind not in "uifb" for array in arrays.each(data.x_train)):
         return "its examples are no numbers"
     if not gpu and (trial.sources or "Conv" in trial.model):
@@ -206,7 +208,8 @@ class _Training:
         self.recipe = recipes.deserialized(self.trials[0].recipe)
         models = [fit.compiled(trial) for trial in self.trials]
         self.model = models[0]
-        _build(self.model, self.data)
+        self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
+        _build(self.model, self.augmenting, self.data)
         self.metrics = [np.asarray(variable.value) for variable in self.model.metrics_variables]
         for model in models:
             model.optimizer.build(model.trainable_variables)
@@ -279,7 +282,7 @@ class _Training:
         chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
         alive = np.array([state.diverged is None for state in self.states])
         self.variables, logs = self._many_steps(
-            self.variables, alive, chosen, self.metrics, self._examples
+            self.variables, alive, (chosen, self._drawn(count)), self.metrics, self._examples
         )
         logs = jax.device_get(logs)
         seconds = (time.perf_counter() - started) / (count * len(self.trials))
@@ -295,31 +298,54 @@ class _Training:
 
     @cached_property
     def _many_steps(self) -> Callable[..., Any]:
-        """Steps as a function of variables, whether the loss is finite, positions and data."""
+        """Steps as a function of variables, whether the loss is finite, what is drawn, and data.
+
+        Drawn are the positions of the examples of each step, and what augments them.
+        """
         model = self.model
 
-        def step(carry: Any, chosen: Any, metrics: Any, examples: Any) -> Any:
+        def step(carry: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
             variables, alive = carry
+            chosen, states = drawn
             x, y = jax.tree.map(lambda array: array[chosen], examples)
             with self._layers():
-                logs, (*new, _) = model.train_step((*variables, metrics), (scaled(x), y))
+                x, y = self._augmented(states, scaled(x), y)
+                logs, (*new, _) = model.train_step((*variables, metrics), (x, y))
             # After a step whose loss is not finite a training ends as it stands.
             kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
             return (kept, alive & jnp.isfinite(logs["loss"])), logs
 
-        def steps(variables: Any, alive: Any, chosen: Any, metrics: Any, examples: Any) -> Any:
+        def steps(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
             one = partial(step, metrics=metrics, examples=examples)
-            (variables, _), logs = jax.lax.scan(one, (variables, alive), chosen)
+            (variables, _), logs = jax.lax.scan(one, (variables, alive), drawn)
             return variables, logs
 
-        def of_all(variables: Any, alive: Any, chosen: Any, metrics: Any, examples: Any) -> Any:
+        def of_all(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
             def of_one(seed: tuple[Any, Any, Any]) -> Any:
                 return steps(*seed, metrics, examples)
 
             over_seeds = jax.vmap(of_one) if self.way == "vmap" else partial(jax.lax.map, of_one)
-            return over_seeds((variables, alive, chosen))
+            return over_seeds((variables, alive, drawn))
 
         return jax.jit(of_all, donate_argnums=0, compiler_options=_kernels_side_by_side())
+
+    def _augmented(self, states: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return a step's examples and labels, changed by random numbers from some states."""
+        if self.augmenting is None:
+            return x, y
+        with keras.StatelessScope(zip(self.augmenting.states, states, strict=True)):
+            return self.augmenting.changed(x, y, self.augmenting)
+
+    def _drawn(self, count: int) -> list[Any]:
+        """Return, of each state that augmentation draws from, what it is in the next steps."""
+        if self.augmenting is None:
+            return []
+        begun = max(state.steps for state in self.states)
+        drawn = [
+            [self.augmenting.drawn(trial.seed, begun + step) for step in range(count)]
+            for trial in self.trials
+        ]
+        return [np.array(each) for each in np.moveaxis(np.array(drawn), 2, 0)]
 
     def _layers(self) -> AbstractContextManager[None]:
         """Return a context in which layers are traced as this way of sharing wants them."""
@@ -409,13 +435,17 @@ class _Training:
         self.variables = tuple([jnp.asarray(next(left)) for _ in part] for part in self.variables)
 
 
-def _build(model: Any, data: Dataset) -> None:
-    """Have a model make the variables of its losses and metrics, from an example's shapes."""
+def _build(model: Any, augmenting: Augmenting | None, data: Dataset) -> None:
+    """Make the variables of a model's losses and metrics, and of layers that augment, from shapes.
+
+    Computed operation by operation, each would be a program to be compiled.
+    """
     x, y = (arrays.taken(part, slice(0, 1)) for part in (data.x_test, data.y_test))
-    given = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), as_input(x))
+    given, labels = as_input(x), as_label(y)
+    specification = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), given)
     answers = keras.tree.map_structure(
         lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype),  # type: ignore[no-untyped-call]
-        model.compute_output_spec(given),
+        model.compute_output_spec(specification),
     )
 
     def measure(answers: Any, labels: Any) -> Any:
@@ -423,7 +453,10 @@ def _build(model: Any, data: Dataset) -> None:
         model.compute_metrics(None, labels, answers)
 
     with keras.StatelessScope([(each, each.value) for each in model.variables]):
-        jax.eval_shape(measure, answers, as_label(y))
+        jax.eval_shape(measure, answers, labels)
+    if augmenting is not None:
+        with keras.StatelessScope():
+            jax.eval_shape(partial(augmenting.changed, compute=augmenting), given, labels)
 
 
 def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:
