@@ -1,33 +1,52 @@
-"""The examples, as whoever copies one of them runs it."""
+"""Which examples a step is given, and as what."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+import itertools
+from dataclasses import replace
 
+import keras
+import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from pytest_ablation.training import examples
+from tests.tiny import data
 
 
-def run(pytester: pytest.Pytester, name: str) -> pytest.RunResult:
-    """Return a run of a copy of an example, in worker processes."""
-    folder = pytester.path / name
-    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    return pytester.runpytest_subprocess("--ablation-workers=2", str(folder))
+def test_a_stream_shows_every_image_once_a_pass() -> None:
+    """Batches run on across passes, each in an order of its own that the seed decides."""
+    small = replace(data(), x_train=np.arange(10)[:, None], y_train=np.arange(10, dtype=np.uint8))
+    batches = [y for _, y in itertools.islice(examples.batches(small, 4, seed=5), 5)]
+    order = np.concatenate(batches)
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
+    assert list(order[:10]) != list(order[10:])
+    again = np.concatenate([y for _, y in itertools.islice(examples.batches(small, 5, seed=5), 4)])
+    np.testing.assert_array_equal(order, again)
 
 
-def test_the_claims_of_the_scikit_learn_example_hold(pytester: pytest.Pytester) -> None:
-    """Whoever starts from this example starts from one that works, and says what is so."""
-    result = run(pytester, "sklearn_digits")
-    result.assert_outcomes(passed=5)
-    result.stdout.fnmatch_lines(["All 7 claims hold*."])
+def test_images_of_bytes_reach_the_network_as_fractions() -> None:
+    """uint8 images are scaled to 0…1; anything else is the user's own scale."""
+    assert examples.as_input(np.array([0, 255], np.uint8)).tolist() == [0.0, 1.0]
+    assert examples.as_input(np.array([0.0, 255.0])).tolist() == [0.0, 255.0]
 
 
-@pytest.mark.slow
-def test_the_claims_of_the_pytorch_example_hold(pytester: pytest.Pytester) -> None:
-    """Likewise, where PyTorch is installed."""
-    pytest.importorskip("torch")
-    result = run(pytester, "torch_digits")
-    result.assert_outcomes(passed=5)
-    result.stdout.fnmatch_lines(["All 6 claims hold*."])
+@pytest.mark.parametrize("several", [False, True])
+def test_batches_from_the_device_are_those_from_memory(several: bool) -> None:
+    """To the bit: where the examples lie changes no number, of one input or several."""
+    whole = data()
+    if several:
+        parts = [{"bytes": x, "floats": (x / 7).astype("f")} for x in (whole.x_train, whole.x_test)]
+        whole = replace(whole, x_train=parts[0], x_test=parts[1])
+    for one, other in itertools.islice(
+        zip(
+            examples.batches(whole, 7, seed=1, skip=40),
+            examples.batches(whole, 7, seed=1, skip=40, on_device=True),
+            strict=True,
+        ),
+        8,
+    ):
+        expected, given = keras.tree.flatten(one), keras.tree.flatten(other)
+        assert all(keras.ops.is_tensor(each) for each in given)
+        for here, there in zip(expected, map(keras.ops.convert_to_numpy, given), strict=True):
+            assert here.dtype == there.dtype
+            np.testing.assert_array_equal(here, there)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import math
 import os
 import subprocess
@@ -27,7 +26,7 @@ from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
-from pytest_ablation.training import evaluation, fit
+from pytest_ablation.training import evaluation, examples, fit
 from tests.tiny import EXPERIMENT, data
 
 LONG = train_with(epochs=60)(EXPERIMENT)
@@ -86,23 +85,6 @@ def test_the_same_trial_gives_the_same_run_and_another_seed_another(run: Run) ->
     """A seed decides a run, and nothing else does."""
     assert trained(LONG).curves == run.curves
     assert trained(LONG, seed=1).curves != run.curves
-
-
-def test_a_stream_shows_every_image_once_a_pass() -> None:
-    """Batches run on across passes, each in an order of its own that the seed decides."""
-    small = replace(data(), x_train=np.arange(10)[:, None], y_train=np.arange(10, dtype=np.uint8))
-    batches = [y for _, y in itertools.islice(fit.batches(small, 4, seed=5), 5)]
-    order = np.concatenate(batches)
-    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
-    assert list(order[:10]) != list(order[10:])
-    again = np.concatenate([y for _, y in itertools.islice(fit.batches(small, 5, seed=5), 4)])
-    np.testing.assert_array_equal(order, again)
-
-
-def test_images_of_bytes_reach_the_network_as_fractions() -> None:
-    """uint8 images are scaled to 0…1; anything else is the user's own scale."""
-    assert evaluation.as_input(np.array([0, 255], np.uint8)).tolist() == [0.0, 1.0]
-    assert evaluation.as_input(np.array([0.0, 255.0])).tolist() == [0.0, 255.0]
 
 
 def test_a_loss_that_is_no_number_ends_the_training_at_once() -> None:
@@ -421,9 +403,7 @@ def measured_losses() -> list[float]:
     model = fit.compiled(trial_of(experiment))
     x, y = experiment.data.x_test, experiment.data.y_test
     measured, _ = evaluation.evaluated(model, x, y)
-    theirs = model.evaluate(
-        evaluation.as_input(x), evaluation.as_label(y), verbose=0, return_dict=True
-    )
+    theirs = model.evaluate(examples.as_input(x), examples.as_label(y), verbose=0, return_dict=True)
     return [measured["loss"], theirs["loss"]]
 
 

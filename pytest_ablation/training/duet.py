@@ -21,7 +21,8 @@ from pytest_ablation.run import Duet
 from pytest_ablation.training import augmentation
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, sees_gpu
-from pytest_ablation.training.fit import batches, compiled
+from pytest_ablation.training.examples import batches, should_be_on_device
+from pytest_ablation.training.fit import compiled
 
 WARM_UP_STEPS = 3
 LEAST_STEPS, MOST_STEPS, ENOUGH_SECONDS = 10, 30, 2.0  # of a few steps
@@ -122,13 +123,14 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     model: Any = compiled(trial)
     recipe = recipes.deserialized(trial.recipe)
     augment = augmentation.of(recipe.augmentation, trial.seed)
-    several = itertools.islice(batches(data, recipe.batch_size, trial.seed), BATCHES)
-    stream = itertools.cycle(list(enumerate(several)))
+    on_device = should_be_on_device(data, recipe)
+    stream = batches(data, recipe.batch_size, trial.seed, on_device=on_device)
+    several = itertools.cycle(list(enumerate(itertools.islice(stream, BATCHES))))
     # Reading what a step has written waits until the device is done with the step.
     written = min(model.trainable_variables, key=lambda v: int(np.prod(v.shape)), default=None)
 
     def step() -> Seconds:
-        number, (x, y) = next(stream)
+        number, (x, y) = next(several)
         wall, processor = time.perf_counter(), time.process_time()
         model.train_on_batch(*augment(number, x, y))
         if written is not None:

@@ -12,39 +12,12 @@ from numpy.typing import NDArray
 
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
-from pytest_ablation.data.sample import stratified
-from pytest_ablation.dataset import Dataset
+from pytest_ablation.training.examples import as_input, as_label
 
-CURVE_EXAMPLES = 1_000
 EVALUATION_BATCH = 500
 MOST_PREDICTED = 1 << 26  # numbers held at a time in an evaluation: 256 MB, or what one batch gives
 
 Measured = tuple[dict[str, float], str]  # loss and metrics by name, and which answers are correct
-
-
-def curve_examples(data: Dataset) -> tuple[Any, Any]:
-    """Return the test examples and labels that each epoch is measured on."""
-    chosen = stratified(data.y_test, CURVE_EXAMPLES)
-    return arrays.taken(data.x_test, chosen), arrays.taken(data.y_test, chosen)
-
-
-def final_examples(data: Dataset) -> list[tuple[Any, Any]]:
-    """Return what a trained network is measured on: the test set, and as many training examples."""
-    seen = stratified(data.y_train, arrays.count(data.y_test))
-    sample = arrays.taken(data.x_train, seen), arrays.taken(data.y_train, seen)
-    return [(data.x_test, data.y_test), sample]
-
-
-def as_input(x: Arrays) -> Any:
-    """Return examples as the network takes them: uint8 images as float32 in 0…1."""
-    return arrays.mapped(
-        lambda a: np.divide(a, 255, dtype=np.float32) if a.dtype == np.uint8 else np.asarray(a), x
-    )
-
-
-def as_label(y: Arrays) -> Any:
-    """Return labels as the loss takes them: whole numbers as int32."""
-    return arrays.mapped(lambda a: a.astype(np.int32) if a.dtype.kind in "ui" else np.asarray(a), y)
 
 
 def evaluated(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
@@ -25,13 +24,12 @@ from pytest_ablation.training import augmentation, callbacks, checkpoint, smooth
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augment
 from pytest_ablation.training.device import host, keep_freed_memory
-from pytest_ablation.training.evaluation import (
-    Measured,
-    as_input,
-    as_label,
+from pytest_ablation.training.evaluation import Measured, evaluated
+from pytest_ablation.training.examples import (
+    batches,
     curve_examples,
-    evaluated,
     final_examples,
+    should_be_on_device,
 )
 
 WARM_UP_STEPS = 5
@@ -68,7 +66,8 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     keeper = _Keeper(kept_in, trial.fingerprint, model)
     state = keeper.resumed() or State()
     before = state.wall
-    stream = batches(data, recipe.batch_size, trial.seed, skip=state.steps)
+    on_device = should_be_on_device(data, recipe)
+    stream = batches(data, recipe.batch_size, trial.seed, skip=state.steps, on_device=on_device)
     curve = curve_examples(data)
 
     model.stop_training = False
@@ -238,39 +237,6 @@ def compile_as(model: keras.Model, recipe: Recipe) -> None:
     model.compile(
         optimizer=recipe.optimizer, loss=loss, metrics=metrics, loss_weights=recipe.loss_weights
     )
-
-
-def batches(
-    data: Dataset, batch_size: int, seed: int, *, skip: int = 0
-) -> Iterator[tuple[Any, Any]]:
-    """Yield training batches without end, full ones only: examples and labels.
-
-    Each pass has every example once, in an order that (seed, pass) decide, and a batch may hold
-    the end of one pass and the start of the next. So every epoch has all its steps: Keras 3.15's
-    own handling of arrays cuts the epoch in which a pass ends.
-
-    Args:
-        data: Whose training examples.
-        batch_size: Examples a batch.
-        seed: What the order derives from.
-        skip: Batches to leave out at the start.
-    """
-    for chosen in order(arrays.count(data.x_train), batch_size, seed, skip=skip):
-        x, y = arrays.taken(data.x_train, chosen), arrays.taken(data.y_train, chosen)
-        yield as_input(x), as_label(y)
-
-
-def order(n: int, batch_size: int, seed: int, *, skip: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Yield which of `n` examples each batch has, as `batches` does."""
-    passes, begun = divmod(skip * batch_size, n)
-    left = np.empty(0, dtype=np.int64)
-    while True:
-        while len(left) < batch_size:
-            shuffled = np.random.default_rng([seed, passes]).permutation(n)
-            left = np.concatenate([left, shuffled[begun:]])
-            passes, begun = passes + 1, 0
-        chosen, left = left[:batch_size], left[batch_size:]
-        yield chosen
 
 
 def _step(model: keras.Model, augment: Augment, x: Arrays, y: Arrays, state: State) -> None:

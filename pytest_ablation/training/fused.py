@@ -35,12 +35,13 @@ from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.duet import Seconds, Step
-from pytest_ablation.training.evaluation import (
-    Measured,
+from pytest_ablation.training.evaluation import Measured
+from pytest_ablation.training.examples import (
     as_input,
     as_label,
     curve_examples,
     final_examples,
+    order,
 )
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation, scaled
@@ -363,7 +364,7 @@ class _Training:
     def _orders(self) -> list[Iterator[Any]]:
         n, size = arrays.count(self.data.x_train), self.recipe.batch_size
         begun = max(state.steps for state in self.states)
-        return [fit.order(n, size, trial.seed, skip=begun) for trial in self.trials]
+        return [order(n, size, trial.seed, skip=begun) for trial in self.trials]
 
     def _measured(self, x: Arrays, y: Arrays) -> list[Measured]:
         """Return what each seed's network gives of examples in inference mode."""

@@ -18,7 +18,8 @@ from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
-from pytest_ablation.training.evaluation import Measured, as_label, joined, packed, right
+from pytest_ablation.training.evaluation import Measured, joined, packed, right
+from pytest_ablation.training.examples import as_label
 
 AT_A_TIME = 250  # examples, which take about the memory of a training step of 64
 
