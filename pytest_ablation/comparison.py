@@ -9,27 +9,18 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from numbers import Real
-from statistics import median, stdev
 
 import pytest
 
-from pytest_ablation import cautions, hosts
+from pytest_ablation import cautions
 from pytest_ablation import quantity as measures
 from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted, Compared
+from pytest_ablation.effect import Effect
 from pytest_ablation.errors import AblationError, AblationWarning
-from pytest_ablation.pairs import Settled
 from pytest_ablation.quantity import Form, Measure, said
-from pytest_ablation.since import Since
-from pytest_ablation.verdict import (
-    Bound,
-    Outcome,
-    Verdict,
-    decide,
-    estimate,
-)
+from pytest_ablation.verdict import Bound, Verdict
 
 
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
@@ -67,20 +58,21 @@ class Quantity:
     @property
     def values(self) -> tuple[float, ...]:
         """One value a seed, of the seeds that the test has looked at; trains the least number."""
-        if self._is_exact:
-            return (self.measure.of(self.arm),)
-        count = looked_at(self.arm, self.asserted, is_variant=self.baseline is not None)
-        return tuple(self._of(self.arm, seed) for seed in range(count))
+        effect = self._effect
+        is_variant = self.baseline is not None
+        count = 1 if effect.is_exact else looked_at(self.arm, self.asserted, is_variant=is_variant)
+        return tuple(effect.of(self.arm, seed) for seed in range(count))
 
     @property
     def mean(self) -> float:
         """The mean over the seeds; of a ratio, the ratio of geometric means."""
-        return self._point(self._estimate.change)
+        return self._effect.point(self._estimate.change)
 
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper limit of the mean, change or ratio, each at the error rate alpha."""
-        return self._point(self._estimate.low), self._point(self._estimate.high)
+        estimate = self._estimate
+        return self._effect.point(estimate.low), self._effect.point(estimate.high)
 
     @property
     def change(self) -> Quantity:
@@ -143,7 +135,7 @@ class Quantity:
         return self._within(at_most=_next(number, -math.inf))
 
     def __eq__(self, other: object) -> bool:
-        if self._is_exact and isinstance(other, Real):
+        if self._effect.is_exact and isinstance(other, Real):
             return self._within(at_least=float(other), at_most=float(other))
         raise AblationError(
             f"{self.name} == {other!r}: trained values are never equal for sure. Write a bound, "
@@ -169,15 +161,15 @@ class Quantity:
 
     def explained(self) -> list[str]:
         """Return what the comparison that failed rests on, for its assertion."""
-        compared = self.made[-1]
-        counted = zip(self._sides, compared.seeds_a_side, strict=False)
+        compared, effect = self.made[-1], self._effect
+        counted = zip(effect.sides, compared.seeds_a_side, strict=False)
         arms = [(arm, seeds) for side, seeds in counted for arm in side]
         lines = [_values_of(arm, self.measure, seeds) for arm, seeds in arms]
         if self.form == "since":
-            lines.append(self._since.said(compared.seeds_a_side[1], self._is_exact))
+            lines.append(effect.since.said(compared.seeds_a_side[1], effect.is_exact))
         study = self.arm.study
         over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
-        shared = "" if self._is_exact else f"{over} comparisons"
+        shared = "" if effect.is_exact else f"{over} comparisons"
         return [
             *filter(None, lines),
             f"{self.name}: {compared.evidence}",
@@ -188,26 +180,23 @@ class Quantity:
     # ------------------------------------------------------------------------------------------
 
     @property
-    def _is_exact(self) -> bool:
-        return self.measure.exact and self.arm.has_network
+    def _effect(self) -> Effect:
+        return Effect(self.name, self.measure, self.arm, self.baseline, self.parts, self.form)
 
     @property
-    def _is_timed_in_turn(self) -> bool:
-        return self.form == "ratio" and self.measure is measures.TIME
-
-    @property
-    def _sides(self) -> tuple[tuple[Arm, ...], ...]:
-        """The arms whose values count, and those from which they are counted."""
-        if self.baseline is None or self.form in ("value", "since"):
-            return ((self.arm,),)
-        if self.form == "interaction":
-            return (self.arm, self.baseline), self.parts()
-        return (self.arm,), (self.baseline,)
-
-    @property
-    def _is_paired(self) -> bool:
-        """Whether the arms are one trained network with and without a lesion."""
-        return self.arm.source is not None and self._sides[1:] == ((self.arm.source,),)
+    def _estimate(self) -> Verdict:
+        """What the seeds say that the test has looked at, which may be one more of one arm."""
+        effect = self._effect
+        counts = [
+            min(looked_at(arm, self.asserted, is_variant=is_variant) for arm in side)
+            for is_variant, side in zip(
+                (self.baseline is not None, False), effect.sides, strict=False
+            )
+        ]
+        verdict = effect.estimated(counts)
+        if math.isnan(verdict.change):
+            raise Undecided(f"{self.name}: {verdict.reason}")
+        return verdict
 
     def _as(self, form: Form) -> Quantity:
         if self.baseline is None or self.form != "value":
@@ -217,182 +206,10 @@ class Quantity:
             )
         return replace(self, form=form)
 
-    def _of(self, arm: Arm, seed: int) -> float:
-        if self._is_exact:
-            return self.measure.of(arm)
-        run = arm.run(seed)
-        value = self.measure.of(run)
-        if not math.isfinite(value):
-            why = f": its training diverged in epoch {run.diverged}" if run.diverged else ""
-            has = [name for name, number in run.metrics.items() if math.isfinite(number)]
-            instead = f" a quantity that it still has, as {has[0]}" if has else " something else"
-            raise AblationError(
-                f"{self.name}: {self.measure.name} of {arm.description} is "
-                f"{said(value, self.measure.unit)} with seed {seed}{why}. Compare{instead}."
-            )
-        return value
-
-    def _scaled(self, arm: Arm, seed: int) -> float:
-        value = self._of(arm, seed)
-        if self.form != "ratio":
-            return value
-        if value <= 0:
-            raise AblationError(
-                f"{self.name}: {self.measure.name} of {arm.description} is {value:.4g} with seed "
-                f"{seed}, and a ratio needs values above zero. Compare the change."
-            )
-        return math.log(value)
-
-    def _sum(self, arms: tuple[Arm, ...], seed: int) -> float:
-        return sum(self._scaled(arm, seed) for arm in arms)
-
-    def _point(self, scaled: float) -> float:
-        return math.exp(scaled) if self.form == "ratio" else scaled
-
-    @property
-    def _estimate(self) -> Verdict:
-        """What the seeds say that the test has looked at, which may be one more of one arm."""
-        sides = self._sides
-        counts = [
-            min(looked_at(arm, self.asserted, is_variant=is_variant) for arm in side)
-            for is_variant, side in zip((self.baseline is not None, False), sides, strict=False)
-        ]
-        verdict = self._decided(Bound(), (min(counts), min(counts)), 1)
-        if math.isnan(verdict.change):
-            raise Undecided(f"{self.name}: {verdict.reason}")
-        if verdict.baseline_seeds and max(counts) > min(counts):
-            values = [
-                [self._sum(side, seed) for seed in range(count)]
-                for side, count in zip(sides, counts, strict=True)
-            ]
-            noise = self._noise(self.arm.study.seeds[0])
-            change, low, high = estimate(*values, alpha=self.arm.study.alpha, noise=noise)
-            return replace(verdict, change=change, low=low, high=high)
-        return verdict
-
-    def _decided(self, bound: Bound, seeds: tuple[int, int], comparisons: int) -> Verdict:
-        study = self.arm.study
-        sides = self._sides
-        if self._is_exact:
-            change = self._sum(sides[0], 0) - (self._sum(sides[1], 0) if len(sides) > 1 else 0.0)
-            change = self._since.exact_change() if self.form == "since" else change
-            outcome: Outcome = "holds" if bound.allows(change) else "violated"
-            return Verdict(outcome=outcome, change=change, low=change, high=change, seeds=0)
-        if self.baseline and self._is_timed_in_turn:
-            return self._timed(self.baseline, bound, comparisons)
-
-        arms = [arm for side in sides for arm in side]
-        if self.form != "since":  # of which no more seeds are needed than the reference has
-            study.queue(*arms, seeds=seeds[0], following=arms[::-1])
-
-        if self._is_paired:
-            # Of one trained network with and without: what seeds differ in goes out of the change.
-            return decide(
-                lambda seed: self._sum(sides[0], seed) - self._sum(sides[1], seed),
-                None,
-                bound,
-                seeds=seeds,
-                alpha=study.alpha,
-                comparisons=comparisons,
-            )
-
-        def value(side: tuple[Arm, ...], seed: int) -> float:
-            others = [arm for arm in arms if arm not in side]
-            # A cluster does nothing on a guess, and has room for all. Else one more seed mostly
-            # tells, and other tests will ask for the baseline too; what is open yet takes more.
-            asked = arms if seed < seeds[0] or study.executor.where else side
-            following = [*side, *others] if seed > seeds[0] else arms[::-1]
-            study.queue(*asked, seeds=seed + 1, following=following)
-            return self._sum(side, seed)
-
-        ours = partial(value, sides[0])
-        if self.form == "since":
-            return self._since.decided(
-                ours, bound, seeds=seeds, comparisons=comparisons, noise=self._noise
-            )
-        if self._apart(seeds[0], seeds[0]):
-            seeds = seeds[0], seeds[0]  # no more of them would tell
-        verdict = decide(
-            ours,
-            partial(value, sides[1]) if len(sides) > 1 else None,
-            bound,
-            seeds=seeds,
-            alpha=study.alpha,
-            comparisons=comparisons,
-            noise=self._noise(seeds[0]),
-        )
-        return self._unless_apart(verdict)
-
-    def _apart(self, *seeds: int) -> str:
-        """Say where the arms were trained, of what is not compared from one host to another.
-
-        Args:
-            seeds: How many of each side.
-        """
-        sides = self._sides
-        if len(sides) < 2 or self.measure.name not in hosts.OF_A_HOST:
-            return ""
-        counted = reversed([*zip(sides, seeds, strict=True)])
-        arms = [(arm, count) for side, count in counted for arm in side]
-        return hosts.apart({a.description: [a.run(n) for n in range(count)] for a, count in arms})
-
-    def _unless_apart(self, verdict: Verdict) -> Verdict:
-        """Return a verdict on the runs of one host; of several hosts' nothing is decided."""
-        apart = self._apart(verdict.seeds, verdict.baseline_seeds)
-        if not apart:
-            return verdict
-        do = "compare time.ratio, whose steps are taken in turn on one node"
-        if self.arm.made is not None:
-            do = "train all on one node, as with --ablation-resources that only it has"
-        return Verdict(
-            outcome="undecided",
-            change=math.nan,
-            low=math.nan,
-            high=math.nan,
-            seeds=verdict.seeds,
-            baseline_seeds=verdict.baseline_seeds,
-            reason=f"trained on different nodes ({apart}), of which {self.measure.name} tells "
-            f"nothing together: {do}",
-        )
-
-    @property
-    def _since(self) -> Since:
-        reference = self.arm.study.reference
-        assert reference is not None
-        return Since(self.name, self.measure, self.arm, reference)
-
-    def _noise(self, seeds: int) -> float:
-        """Return the floor that the test set's own noise puts under the deviation of a value."""
-        if self.measure not in (measures.ACCURACY, measures.GAP):
-            return 0.0
-        squares = []
-        sides = self._sides
-        for arm in (arm for side in sides for arm in side):
-            runs = [arm.run(seed) for seed in range(seeds)]
-            noise = measures.sampling_noise(runs, arm.tested)
-            scale = abs(self._of(arm, 0)) if self.form == "ratio" else 1.0
-            squares.append((noise / scale) ** 2 if scale else 0.0)
-        return math.sqrt(sum(squares) / len(sides))
-
-    def _timed(self, reference: Arm, bound: Bound, comparisons: int) -> Verdict:
-        """Decide on the ratio of seconds a step, from steps in turn on this host."""
-        study = self.arm.study
-        settled = Settled(bound=bound, alpha=study.alpha, comparisons=comparisons)
-        duet = study.duet(self.arm, reference, settled)
-        decided = settled.verdict(duet)
-        own = math.exp(median(duet.own_log_ratios))
-        noisy = "" if decided.outcome != "undecided" else "noisy host, which does not settle: "
-        return replace(
-            decided,
-            seeds=0,
-            reason=f"{noisy}{len(duet.log_ratios)} pairs of steps by {duet.clock} time; by wall "
-            f"time {duet.wall_ratio:.2f}×, a step against the next of its network {own:.2f}×",
-        )
-
     def _within(self, at_least: float | None = None, at_most: float | None = None) -> bool:
-        study = self.arm.study
+        study, effect = self.arm.study, self._effect
         if self.measure is measures.FLOPS:
-            arms = [arm for side in self._sides for arm in side]
+            arms = [arm for side in effect.sides for arm in side]
             _warn(cautions.of_uncounted(self.name, arms))
         bound = Bound(at_least=self._bound(at_least), at_most=self._bound(at_most))
         if self.made and self.made[-1].outcome == "violated":
@@ -401,8 +218,8 @@ class Quantity:
             return Bound(at_least=at_least, at_most=at_most).allows(
                 self.made[-1].low, self.made[-1].high
             )
-        verdict = self._decided(bound, study.seeds, self.asserted.among(study.comparisons))
-        wiring_only = study.profile.decides_nothing and not self._is_exact
+        verdict = effect.decided(bound, study.seeds, self.asserted.among(study.comparisons))
+        wiring_only = study.profile.decides_nothing and not effect.is_exact
         reason = f"the {study.profile.name} profile is too short to tell" if wiring_only else ""
         compared = Compared(
             quantity=self.measure.name,
@@ -411,9 +228,9 @@ class Quantity:
             at_least=at_least,
             at_most=at_most,
             outcome="undecided" if wiring_only else verdict.outcome,
-            value=self._point(verdict.change),
-            low=self._point(verdict.low),
-            high=self._point(verdict.high),
+            value=effect.point(verdict.change),
+            low=effect.point(verdict.low),
+            high=effect.point(verdict.high),
             seeds=verdict.seeds,
             baseline_seeds=verdict.baseline_seeds,
             confidence=1 - 2 * study.alpha,
@@ -442,9 +259,7 @@ class Quantity:
             return 0.0
         if compared.outcome != "undecided" and not bound.allows(0.0):
             return 0.0
-        of_baseline = compared.seeds_a_side[1]
-        values = [self._scaled(self.baseline, seed) for seed in range(of_baseline)]
-        return max(stdev(values), self._noise(self.arm.study.seeds[0]))
+        return self._effect.deviation(compared.seeds_a_side[1])
 
     def _bound(self, number: float | None) -> float | None:
         if number is None:

@@ -189,7 +189,7 @@ def _facts(arm: Arm) -> dict[str, Any]:
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
         },
         "trained": study.trained,
-        "timed": study.timed,
+        "timed": study.duets.timed,
         "cluster": asdict(usage) if usage else None,
     }
 

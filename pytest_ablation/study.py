@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
@@ -11,35 +10,32 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
-from pytest_ablation import arrays, resources, trainer
+from pytest_ablation import arrays, trainer
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.arm import Arm
 from pytest_ablation.dataset import Dataset
+from pytest_ablation.duets import Duets
 from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import (
     Lesioning,
     Probing,
-    Timing,
     Together,
     Training,
 )
 from pytest_ablation.experiment import Experiment
-from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import Profile
 from pytest_ablation.recipe import Recipe
-from pytest_ablation.run import Duet, Run
+from pytest_ablation.run import Run
 from pytest_ablation.store import Store
 from pytest_ablation.trainer import Made
-from pytest_ablation.verdict import Bound
 
 if TYPE_CHECKING:
     from pytest_ablation.reference import Reference
 
-DUET_SECONDS = 10.0
 LOOKED_AHEAD = 2  # seeds of an arm that are trained on a guess where nothing else is to be done
 
 
@@ -57,7 +53,7 @@ class Study:
         executor: Who trains.
         reference: What an earlier session saved, to compare with; None where none is named.
         trained: Fingerprints of the trials trained in this session.
-        timed: Seconds that each duet took which was measured in this session.
+        duets: Their steps, timed side by side.
     """
 
     store: Store
@@ -69,7 +65,7 @@ class Study:
     comparisons: int = 1
     reference: Reference | None = None
     trained: list[str] = field(default_factory=list)
-    timed: dict[str, float] = field(default_factory=dict)
+    duets: Duets = field(init=False)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
@@ -78,9 +74,7 @@ class Study:
     _lesionings: dict[str, Lesioning] = field(default_factory=dict)
     _together: dict[str, Together] = field(default_factory=dict)
     _queued: set[str] = field(default_factory=set)
-    _duets: dict[str, Duet] = field(default_factory=dict)
     _to_come: dict[int, Arm] = field(default_factory=dict)
-    _foreseen: dict[str, Timing] = field(default_factory=dict)
     _recipes: dict[tuple[int, int], tuple[Recipe, tuple[Recipe, str, Mapping[str, str]]]] = field(
         default_factory=dict
     )
@@ -88,6 +82,9 @@ class Study:
     _sources: dict[str, Callable[[], Any]] = field(default_factory=dict)
     _made: dict[str | Callable[..., Any], Made] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.duets = Duets(self)
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -208,7 +205,7 @@ class Study:
         for arm in following:
             self._to_come.pop(id(arm), None)
         if self._queued:  # else nothing is waited for
-            duets = islice(self._foreseen.values(), self.executor.workers)
+            duets = islice(self.duets.foreseen, self.executor.workers)
             expected = [each for arm in following for each in self._next(arm)[:LOOKED_AHEAD]]
             expected += islice(self._first_more(), self.executor.workers)
             expected.sort(key=lambda training: training.trial.seed)
@@ -249,10 +246,11 @@ class Study:
     @property
     def used(self) -> list[str]:
         """The names in the store of the runs and duets of this session."""
-        return [*self._runs, *self._duets]
+        return [*self._runs, *self.duets.known]
 
     @property
-    def _newer_than(self) -> float:
+    def newer_than(self) -> float:
+        """Seconds since the epoch; what is older in the store does not count."""
         return self._started if self.refresh else 0.0
 
     @cached_property
@@ -276,16 +274,16 @@ class Study:
         trial = arm.trial(0)
         return Probing(
             trial=trial,
-            data=self._source(arm.experiment),
+            data=self.source(arm.experiment),
             name=f"{arm.description}, a few steps",
-            modules=self._modules(arm),
+            modules=self.modules(arm),
             resources=arm.resources,
         )
 
     def is_kept(self, key: str) -> bool:
         """Tell whether a run is at hand; takes it from the store where it is there."""
         if key not in self._runs and key not in self._queued:
-            entry = self.store.find("runs", key, self._newer_than)
+            entry = self.store.find("runs", key, self.newer_than)
             if entry is not None and entry.run is not None:
                 self._runs[key] = entry.run
                 # By another process of pytest-xdist, it may be.
@@ -295,12 +293,12 @@ class Study:
     def _training(self, arm: Arm, seed: int) -> Training:
         return Training(
             trial=arm.trial(seed),
-            data=self._source(arm.experiment),
+            data=self.source(arm.experiment),
             name=f"{arm.description}, seed {seed}",
             store=self.store,
             session=self.name,
-            newer_than=self._newer_than,
-            modules=self._modules(arm),
+            newer_than=self.newer_than,
+            modules=self.modules(arm),
             function=arm.made.function if arm.made and self.executor.scratch is None else None,
             resources=arm.resources,
             keeps_weights=arm.keeps_weights,
@@ -329,7 +327,7 @@ class Study:
                 self._lesionings |= dict.fromkeys(left, task)
         return self._lesionings[arm.trial(seed).fingerprint]
 
-    def _source(self, experiment: Experiment) -> Callable[[], Any]:
+    def source(self, experiment: Experiment) -> Callable[[], Any]:
         """Return what gives the data at the profile's size, in the process that trains."""
         scratch, data = self.executor.scratch, experiment.dataset
         if data is None:
@@ -348,7 +346,7 @@ class Study:
             self._sources[key] = partial(sample.opened, entry, share, most)
         return self._sources[key]
 
-    def _modules(self, *arms: Arm) -> dict[str, str]:
+    def modules(self, *arms: Arm) -> dict[str, str]:
         """Return the files of the user's own modules that arms' trials need, by name."""
         if self.executor.scratch is None:
             return {}
@@ -367,9 +365,7 @@ class Study:
     def foresee(self, variant: Arm, baseline: Arm, *, trained: bool, timed: bool) -> None:
         """Tell of a variant that a test will compare, to have done what that will probably take.
 
-        It is done when there is nothing else to do. Steps are not timed so on a GPU, which all
-        workers share: there they would wait for others' trainings. Nor under pytest-xdist, where
-        the test may be another process's, which would time them again.
+        It is done when there is nothing else to do.
 
         Args:
             variant: What the test compares.
@@ -379,59 +375,8 @@ class Study:
         """
         if trained:
             self._to_come[id(variant)] = variant
-        takes_steps = variant.source is None and variant.made is None and not variant.on_gpu
-        if timed and self._queued and takes_steps and "PYTEST_XDIST_WORKER" not in os.environ:
-            key = self._duet_key(variant, baseline)
-            if key not in self._duets and self.store.load_duet(key, self._newer_than) is None:
-                known_well = Settled(bound=Bound(), alpha=self.alpha, comparisons=self.comparisons)
-                self._foreseen[key] = self._timing(variant, baseline, known_well)
-
-    def duet(self, variant: Arm, baseline: Arm, settled: Settled) -> Duet:
-        """Return the variant's time a step over the baseline's, measured side by side.
-
-        A ratio measured on this host before stands where it settles the question, or was measured
-        at full length. Of processes that share the store, one measures at a time.
-        """
-        key = self._duet_key(variant, baseline)
-        self._foreseen.pop(key, None)
-
-        def is_enough(duet: Duet | None) -> TypeGuard[Duet]:
-            return duet is not None and (settled(duet) or duet.seconds >= DUET_SECONDS)
-
-        kept = self._duets.get(key) or self.store.load_duet(key, self._newer_than)
-        if not is_enough(kept):
-            timing = self._timing(variant, baseline, settled)
-            with self.store.lock("duets"):
-                kept = self.store.load_duet(key, self._newer_than)
-                while not is_enough(kept):  # one that was foreseen may leave this bound undecided
-                    kept = self.executor.result(timing).value
-                    self.store.save_duet(key, kept, timing.name)
-                    self.timed[key] = kept.seconds
-        self._duets[key] = kept
-        return kept
-
-    def _duet_key(self, variant: Arm, baseline: Arm) -> str:
-        from pytest_ablation.training.device import host
-
-        fingerprints = [arm.trial(0).fingerprint for arm in (variant, baseline)]
-        names = "/".join([self.executor.where or host(), *fingerprints])
-        return hashlib.sha256(names.encode()).hexdigest()
-
-    def _timing(self, variant: Arm, baseline: Arm, settled: Settled) -> Timing:
-        first, second = (
-            (arm.trial(0), self._source(arm.experiment)) for arm in (variant, baseline)
-        )
-        return Timing(
-            variant=first,
-            baseline=second,
-            store=self.store,
-            seeds=self.seeds[0] if variant.is_at_once and baseline.is_at_once else 0,
-            settled=settled,
-            seconds=DUET_SECONDS,
-            name=f"time a step, {variant.description} against baseline",
-            modules=self._modules(variant, baseline),
-            resources=resources.most([variant.resources, baseline.resources]),
-        )
+        if timed and self._queued:
+            self.duets.foresee(variant, baseline)
 
     def recipe(self, experiment: Experiment) -> tuple[Recipe, str, Mapping[str, str]]:
         """Return a network's recipe at the profile's length, as JSON too, and its sources.

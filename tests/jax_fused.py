@@ -16,8 +16,16 @@ import pytest
 from keras import layers
 from scipy import stats
 
-from pytest_ablation import Dataset, Experiment, Recipe, configure, insert, train_with, use
-from pytest_ablation import study as studies
+from pytest_ablation import (
+    Dataset,
+    Experiment,
+    Recipe,
+    configure,
+    duets,
+    insert,
+    train_with,
+    use,
+)
 from pytest_ablation.arm import Arm
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.task import Together
@@ -421,12 +429,12 @@ def test_what_trains_at_once_is_timed_at_once(
 ) -> None:
     """A duet on a GPU is of the program that trains, not of steps asked for one by one."""
     monkeypatch.setattr(device, "sees_gpu", lambda trainer="": True)
-    monkeypatch.setattr(studies, "DUET_SECONDS", 2.0)
+    monkeypatch.setattr(duets, "DUET_SECONDS", 2.0)
     monkeypatch.setattr(duet, "stepping", None)  # what takes steps one by one
     settled = Settled(bound=Bound(at_least=math.log(1.1)))
     here = study(tmp_path)
     wide = here.variant(EXPERIMENT, configure("dense1", units=5_000))
-    timed = here.duet(wide, here.baseline(EXPERIMENT), settled)
+    timed = here.duets.of(wide, here.baseline(EXPERIMENT), settled)
     assert settled.verdict(timed).outcome == "holds"
 
 

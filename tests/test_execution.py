@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
-from pytest_ablation import configure, insert, remove
-from pytest_ablation import study as studies
+from pytest_ablation import configure, duets, insert, remove
 from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine
@@ -218,13 +218,29 @@ def test_a_trial_of_another_session_is_waited_for(study: Study) -> None:
 
 def test_steps_are_timed_in_a_worker(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ratio of times is measured in a process of its own and kept; a wide network is slower."""
-    monkeypatch.setattr(studies, "DUET_SECONDS", 2.0)
+    monkeypatch.setattr(duets, "DUET_SECONDS", 2.0)
     wide = study.variant(EXPERIMENT, configure("dense1", units=5_000))
     settled = Settled(bound=Bound(at_least=0.1))
-    duet = study.duet(wide, study.baseline(EXPERIMENT), settled)
+    before = len(study.store.keys("duets"))
+    duet = study.duets.of(wide, study.baseline(EXPERIMENT), settled)
     assert settled.verdict(duet).outcome == "holds"
-    assert len(study.store.keys("duets")) == 1
-    assert study.duet(wide, study.baseline(EXPERIMENT), settled) is duet
+    assert len(study.store.keys("duets")) == before + 1
+    assert study.duets.of(wide, study.baseline(EXPERIMENT), settled) is duet
+
+
+def test_a_ratio_that_leaves_a_bound_open_is_measured_again(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What told enough for one bound, or was timed ahead for none, need not tell of another."""
+    wide = study.variant(EXPERIMENT, configure("dense1", units=5_001))
+    baseline = study.baseline(EXPERIMENT)
+    monkeypatch.setattr(duets, "DUET_SECONDS", 0.5)
+    first = study.duets.of(wide, baseline, Settled(bound=Bound()))
+    monkeypatch.setattr(duets, "DUET_SECONDS", 2.0)
+    open_yet = Settled(bound=Bound(at_least=median(first.log_ratios)))
+    second = study.duets.of(wide, baseline, open_yet)
+    assert second is not first
+    assert open_yet(second) or second.seconds >= 2.0
 
 
 @pytest.mark.parametrize("process", ["", "gw0"])
@@ -235,7 +251,7 @@ def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     if process:
         monkeypatch.setenv("PYTEST_XDIST_WORKER", process)
-    monkeypatch.setattr(studies, "DUET_SECONDS", 2.0)
+    monkeypatch.setattr(duets, "DUET_SECONDS", 2.0)
     wide = study.variant(LONG, configure("dense1", units=5_000 + len(process)))
     other = study.variant(LONG, configure("dense1", units=12 + len(process)))
     baseline = study.baseline(LONG)
@@ -247,7 +263,7 @@ def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(
     ahead = f"time a step, {wide.description} against baseline" in begun()
     assert ahead == (not process)
     settled = Settled(bound=Bound(at_least=0.1))
-    assert settled.verdict(study.duet(wide, baseline, settled)).outcome == "holds"
+    assert settled.verdict(study.duets.of(wide, baseline, settled)).outcome == "holds"
 
 
 def test_data_of_ones_own_reaches_the_workers(study: Study) -> None:

@@ -207,7 +207,7 @@ def test_lesions_and_times_are_of_the_cluster(study: Study) -> None:
     assert len(study.trained) == before
     wide = study.variant(EXPERIMENT, configure("dense1", units=5_000))
     settled = Settled(bound=Bound(at_least=0.1))
-    duet = study.duet(wide, study.baseline(EXPERIMENT), settled)
+    duet = study.duets.of(wide, study.baseline(EXPERIMENT), settled)
     assert settled.verdict(duet).outcome == "holds"
     assert duet.host
 
