@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import (
     batched,
+    checkpoint,
     device,
     duet,
     evaluation,
@@ -108,6 +110,10 @@ class Noisy(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
         return {**super().get_config(), "seed": self.seed}
 
 
+class Own(keras.callbacks.Callback):  # type: ignore[misc] # as above
+    """Might do anything with the network."""
+
+
 def two_ended_experiment() -> Experiment:
     """Return the network of two inputs and outputs on numbers made for it."""
     random = np.random.default_rng(0)
@@ -147,6 +153,22 @@ def of_one_hot(dataset: Dataset) -> Dataset:
     return replace(dataset, y_train=y_train, y_test=y_test)
 
 
+def falling(epoch: int, rate: float) -> float:
+    """Return a learning rate an epoch."""
+    return rate * 0.7 if epoch else rate
+
+
+CALLBACKS = (
+    partial(keras.callbacks.LearningRateScheduler, falling),
+    partial(keras.callbacks.ReduceLROnPlateau, min_delta=0.1, patience=1, factor=0.5),
+    # Of the two seeds one is stopped before the other.
+    partial(
+        keras.callbacks.EarlyStopping,
+        *("val_loss", 0.005),
+        patience=1,
+        restore_best_weights=True,
+    ),
+)
 EXPERIMENTS = {
     "dense": EXPERIMENT,
     "convolutional": use(convolutional)(EXPERIMENT),
@@ -163,6 +185,7 @@ EXPERIMENTS = {
     "mixed": train_with(augmentation=layers.MixUp(), loss="categorical_crossentropy")(
         replace(EXPERIMENT, data=of_one_hot(EXPERIMENT.data))
     ),
+    "callbacks": train_with(callbacks=CALLBACKS)(EXPERIMENT),
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
     "own seed": insert(Noisy(name="noisy"), after="flatten")(EXPERIMENT),
 }
@@ -231,6 +254,29 @@ def test_an_evaluation_in_parts_is_that_of_all(monkeypatch: pytest.MonkeyPatch, 
     for whole, parts in zip(one, together(experiment), strict=True):
         assert parts.correct == whole.correct
         assert parts.metrics == pytest.approx(whole.metrics, rel=ROUNDING)
+
+
+def test_callbacks_end_one_training_before_another() -> None:
+    """What the test above compares of them is an end of its own for each seed."""
+    assert len({run.steps for run in together(EXPERIMENTS["callbacks"])}) == 2
+
+
+def test_trained_weights_are_kept_of_each_seed(tmp_path: Path) -> None:
+    """Those of training step by step, where somebody asks for them."""
+    trials = trials_of(EXPERIMENT)
+    watchers = [Watcher(SILENT.tell, None, tmp_path / f"{seed}") for seed in SEEDS]
+    list(fused.train(trials, EXPERIMENT.data, watchers))
+    for trial, watcher in zip(trials, watchers, strict=True):
+        fit.train(trial, EXPERIMENT.data, Watcher(SILENT.tell, None, tmp_path / "alone"))
+        of_all, alone = (
+            checkpoint.load(file, trial.fingerprint)
+            for file in (watcher.weights, tmp_path / "alone")
+            if file is not None
+        )
+        assert of_all is not None
+        assert alone is not None
+        for one, other in zip(of_all[1], alone[1], strict=True):
+            np.testing.assert_allclose(one, other, rtol=0.01, atol=1e-4)
 
 
 def test_the_diverging_experiment_diverges() -> None:
@@ -391,7 +437,9 @@ def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:
         (EXPERIMENTS["own seed"], False, "convolutions, and layers that may have some"),
         (EXPERIMENTS["augmented"], False, None),
         (train_with(augmentation=layers.AugMix((0, 1)))(EXPERIMENT), True, "AugMix"),
+        (EXPERIMENTS["callbacks"], True, None),
         (train_with(callbacks=keras.callbacks.TerminateOnNaN)(EXPERIMENT), True, "callbacks"),
+        (train_with(callbacks=Own)(EXPERIMENT), True, "callbacks"),
     ],
 )
 def test_a_trial_is_left_to_the_other_trainer_for_a_reason(

@@ -11,6 +11,8 @@ import keras
 
 from pytest_ablation.errors import AblationError
 
+STEP = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+
 
 def serialized(makers: Sequence[Callable[..., Any]]) -> list[dict[str, Any]]:
     """Return the functions that make callbacks as plain data: their names and arguments.
@@ -79,6 +81,19 @@ def made(
             getattr(each, moment)(*args)
 
     return tell
+
+
+def act_between_epochs(makers: Sequence[Callable[..., Any]]) -> bool:
+    """Tell whether callbacks surely leave the steps of an epoch alone: Keras's own that do."""
+    return all(_acts_between_epochs(_taken_apart(maker)[0]) for maker in makers)
+
+
+def _acts_between_epochs(function: Any) -> bool:
+    plain = keras.callbacks.Callback
+    is_keras = str(function.__module__).partition(".")[0] == "keras" and isinstance(function, type)
+    if not is_keras or issubclass(function, keras.callbacks.LambdaCallback):
+        return False
+    return all(getattr(function, name) is getattr(plain, name) for name in STEP)
 
 
 def _taken_apart(

@@ -141,6 +141,7 @@ class State:
         durations: Seconds of each step.
         wall: Seconds so far, those before an interruption included.
         diverged: The epoch in which the loss became NaN or infinite.
+        stopped: Whether a callback ended it, where several train at once.
     """
 
     epoch: int = 0
@@ -150,6 +151,7 @@ class State:
     durations: list[float] = field(default_factory=list)
     wall: float = 0.0
     diverged: int | None = None
+    stopped: bool = False
 
     @property
     def steps(self) -> int:

@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property, partial
@@ -30,7 +30,7 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Run, Watcher
-from pytest_ablation.training import batched, checkpoint, duet, fit
+from pytest_ablation.training import batched, callbacks, checkpoint, duet, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
 from pytest_ablation.training.device import sees_gpu
@@ -62,8 +62,8 @@ def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
         gpu: Whether it is trained on a GPU.
     """
     recipe = json.loads(trial.recipe)
-    if recipe.get("callbacks"):
-        return "its recipe has callbacks, which act between steps"
+    if not callbacks.act_between_epochs(callbacks.deserialized(recipe.get("callbacks") or ())):
+        return "its recipe has callbacks, which may act between steps"
     if any(layer["class_name"] == "AugMix" for layer in recipe.get("augmentation") or ()):
         return "AugMix draws lots in Python when it is compiled, which all its steps would share"
     if any(array.dtype.kind not in "uifb" for array in arrays.each(data.x_train)):
@@ -207,23 +207,14 @@ class _Training:
     def __post_init__(self) -> None:
         self.started = self.last_kept = time.perf_counter()
         self.recipe = recipes.deserialized(self.trials[0].recipe)
-        models = [fit.compiled(trial) for trial in self.trials]
-        self.model = models[0]
+        self.models = [fit.compiled(trial) for trial in self.trials]
+        self.model = self.models[0]
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
         _build(self.model, self.augmenting, self.data)
         self.metrics = [np.asarray(variable.value) for variable in self.model.metrics_variables]
-        for model in models:
+        for model in self.models:
             model.optimizer.build(model.trainable_variables)
-        # Stacked by numpy: on a device each shape would be a program to be compiled.
-        self.variables = jax.device_put(
-            tuple(
-                [
-                    np.stack([np.asarray(each.value) for each in of])
-                    for of in zip(*parts, strict=True)
-                ]
-                for parts in zip(*map(_parts, models), strict=True)
-            )
-        )
+        self.variables = _stacked(self.models)
         self.states = [State() for _ in self.trials]
         self.before = 0.0
         self._resume()
@@ -232,9 +223,15 @@ class _Training:
         """Train to the end and yield the runs."""
         while self.steps_left:
             self.block()
-        for i, watcher in enumerate(self.watchers):
+        if self.recipe.callbacks:
+            for tell in self._tells:
+                tell("on_train_end")
+            self.variables = _stacked(self.models)
+        if any(watcher.weights for watcher in self.watchers):
+            self._give_back()
+        for trial, model, watcher in zip(self.trials, self.models, self.watchers, strict=True):
             if watcher.weights:
-                fit.keep_weights(watcher.weights, self.trials[i], self._trained(i))
+                fit.keep_weights(watcher.weights, trial, model)
         of_all = [self._measured(*examples) for examples in final_examples(self.data)]
         wall = self._wall
         for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
@@ -260,6 +257,8 @@ class _Training:
             Seconds a step, of all seeds.
         """
         _ = self._evaluation  # compiled while the first steps are
+        if self.recipe.callbacks and not any(state.steps for state in self.states):
+            self._call_back({})
         started = time.perf_counter()
         done = next(state.steps_of_epoch for state in self.states if self._is_unfinished(state))
         count = min(self.at_a_time, self._steps_of_epoch - done)
@@ -281,14 +280,14 @@ class _Training:
         """Take some steps of all seeds, and note what they gave."""
         started = time.perf_counter()
         chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
-        alive = np.array([state.diverged is None for state in self.states])
+        alive = np.array([self._is_unfinished(state) for state in self.states])
         self.variables, logs = self._many_steps(
             self.variables, alive, (chosen, self._drawn(count)), self.metrics, self._examples
         )
         logs = jax.device_get(logs)
         seconds = (time.perf_counter() - started) / (count * len(self.trials))
         for i, state in enumerate(self.states):
-            for step in range(count if state.diverged is None else 0):
+            for step in range(count if alive[i] else 0):
                 state.durations.append(seconds)
                 state.steps_of_epoch += 1
                 for name, values in logs.items():
@@ -379,31 +378,67 @@ class _Training:
     # ---------------------------------------------------------------------------- between steps
 
     def _is_unfinished(self, state: State) -> bool:
-        return state.diverged is None and state.epoch < self.recipe.epochs
+        return state.diverged is None and not state.stopped and state.epoch < self.recipe.epochs
 
     def _end_epoch(self, x: Arrays, y: Arrays) -> None:
         measured = self._measured(x, y)
         wall = self._wall
-        for state, watcher, (values, _) in zip(self.states, self.watchers, measured, strict=True):
+        ended: dict[int, dict[str, float]] = {}
+        for i, (state, (values, _)) in enumerate(zip(self.states, measured, strict=True)):
             if not state.steps_of_epoch:
-                continue  # it diverged in an epoch before
-            logs = state.logs
-            logs |= {f"val_{name}": value for name, value in values.items()}
-            state.end_epoch(logs)
+                continue  # it ended in an epoch before
+            ended[i] = state.logs | {f"val_{name}": value for name, value in values.items()}
+            state.end_epoch(ended[i])
             state.wall = wall
-            watcher(fit.progress_of(state, self.recipe.epochs, logs))
-
-    def _trained(self, i: int) -> keras.Model:
-        """Return the network with a seed's variables."""
-        for variables, values in zip(_parts(self.model), self.variables, strict=True):
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(np.asarray(value)[i])
-        return self.model
+        if self.recipe.callbacks:
+            self._call_back(ended)
+        for i, logs in ended.items():
+            self.watchers[i](fit.progress_of(self.states[i], self.recipe.epochs, logs))
 
     @property
     def _wall(self) -> float:
         """Seconds so far, of each seed its share."""
         return self.before + (time.perf_counter() - self.started) / len(self.trials)
+
+    # -------------------------------------------------------------------------------- callbacks
+
+    @cached_property
+    def _tells(self) -> list[Callable[..., None]]:
+        """What tells each network's callbacks of a moment; made when it begins to train."""
+        tells = []
+        for model in self.models:
+            model.stop_training = False
+            tell = callbacks.made(
+                self.recipe.callbacks, model, epochs=self.recipe.epochs, steps=self._steps_of_epoch
+            )
+            tell("on_train_begin")
+            tells.append(tell)
+        return tells
+
+    def _call_back(self, ended: Mapping[int, dict[str, float]]) -> None:
+        """Have callbacks act between epochs, on networks that have the variables of now.
+
+        Args:
+            ended: The logs of those that have ended an epoch.
+        """
+        self._give_back()
+        for i, (tell, state, model) in enumerate(
+            zip(self._tells, self.states, self.models, strict=True)
+        ):
+            if i in ended:
+                tell("on_epoch_end", state.epoch - 1, dict(ended[i]))
+                state.stopped = bool(model.stop_training)
+            if self._is_unfinished(state):
+                tell("on_epoch_begin", state.epoch)
+        self.variables = _stacked(self.models)
+
+    def _give_back(self) -> None:
+        """Give each network its variables."""
+        held = jax.device_get(self.variables)
+        for i, model in enumerate(self.models):
+            for variables, values in zip(_parts(model), held, strict=True):
+                for variable, value in zip(variables, values, strict=True):
+                    variable.assign(value[i])
 
     # ------------------------------------------------------------------------- unfinished state
 
@@ -413,8 +448,13 @@ class _Training:
         names = "/".join(trial.fingerprint for trial in self.trials)
         return hashlib.sha256(f"together: {names}".encode()).hexdigest()
 
+    @property
+    def _checkpoint(self) -> Path | None:
+        """The file of the unfinished state; none where callbacks have a state of their own."""
+        return None if self.recipe.callbacks else self.watchers[0].checkpoint
+
     def _keep(self) -> None:
-        path = self.watchers[0].checkpoint
+        path = self._checkpoint
         if path is None or time.perf_counter() - self.last_kept < CHECKPOINT_SECONDS:
             return
         for state in self.states:
@@ -425,7 +465,7 @@ class _Training:
         self.last_kept = time.perf_counter()
 
     def _resume(self) -> None:
-        path = self.watchers[0].checkpoint
+        path = self._checkpoint
         kept = checkpoint.load(path, self._name) if path else None
         if kept is None:
             return
@@ -463,6 +503,18 @@ def _build(model: Any, augmenting: Augmenting | None, data: Dataset) -> None:
 def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:
     """Return a model's variables as Keras's step takes and gives them, but those of metrics."""
     return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
+
+
+def _stacked(models: Sequence[Any]) -> Any:
+    """Return networks' variables with a first axis over the networks, on the device.
+
+    Stacked by numpy: on a device each shape would be a program to be compiled.
+    """
+    parts = zip(*map(_parts, models), strict=True)
+    alike = ([*zip(*part, strict=True)] for part in parts)
+    return jax.device_put(
+        tuple([np.stack([np.asarray(each.value) for each in of]) for of in part] for part in alike)
+    )
 
 
 def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
