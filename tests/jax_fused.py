@@ -45,6 +45,7 @@ from pytest_ablation.training import (
     fit,
     fused,
     fused_evaluation,
+    fused_training,
 )
 from pytest_ablation.verdict import Bound
 from tests.tiny import EXPERIMENT, data
@@ -215,7 +216,7 @@ def step_by_step(experiment: Experiment, seeds: tuple[int, ...] = SEEDS) -> list
 
 
 def together(
-    experiment: Experiment, seeds: tuple[int, ...] = SEEDS, way: fused.Way = "vmap"
+    experiment: Experiment, seeds: tuple[int, ...] = SEEDS, way: fused_training.Way = "vmap"
 ) -> list[Run]:
     """Return the runs as `fused` trains them."""
     watchers = [SILENT for _ in seeds]
@@ -229,7 +230,7 @@ def together(
         pytest.param("convolutional", "map", marks=pytest.mark.slow),
     ],
 )
-def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused.Way) -> None:
+def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_training.Way) -> None:
     """Weights, masks, order of images and where it diverges: a faster trainer changes none."""
     experiment = EXPERIMENTS[name]
     for one, other in zip(step_by_step(experiment), together(experiment, way=way), strict=True):
@@ -356,11 +357,11 @@ def test_long_trainings_end_alike_in_distribution() -> None:
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: fused.Way
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: fused_training.Way
 ) -> None:
     """All seeds go on where they were: weights, optimizer, random state and order of images."""
-    monkeypatch.setattr(fused, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(fused, "STEPS_AT_A_TIME", 5)
+    monkeypatch.setattr(fused_training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fused_training, "STEPS_AT_A_TIME", 5)
     experiment = EXPERIMENTS[name]
     whole = together(experiment, way=way)
     told: list[Progress] = []
@@ -401,14 +402,14 @@ def test_how_seeds_share_the_device_is_found_out_by_their_first_steps(
 ) -> None:
     """The numbers are the same in either way, and also where all at once take too much memory."""
     expected = together(EXPERIMENT, way="vmap")
-    block, told = fused._Training.block, list[fused.Way]()
+    block, told = fused_training.FusedTraining.block, list[fused_training.Way]()
 
-    def limited(training: fused._Training) -> float:
+    def limited(training: fused_training.FusedTraining) -> float:
         if is_short_of_memory and training.way == "vmap":
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
         return block(training)
 
-    monkeypatch.setattr(fused._Training, "block", limited)
+    monkeypatch.setattr(fused_training.FusedTraining, "block", limited)
     monkeypatch.setattr(fused, "WORTH_A_TRIAL", 0.0)
     watchers = [SILENT for _ in SEEDS]
     found = fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, watchers, decided=told.append)

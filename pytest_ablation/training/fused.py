@@ -8,49 +8,26 @@ rounding of sums that the compiler orders otherwise.
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import cache, cached_property, partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import keras
-import numpy as np
 
 from pytest_ablation import arrays
-from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Run, Watcher
-from pytest_ablation.training import batched, callbacks, checkpoint, duet, fit
-from pytest_ablation.training import recipe as recipes
-from pytest_ablation.training.augmentation import Augmenting
+from pytest_ablation.training import callbacks, duet, fit
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.duet import Seconds, Step
-from pytest_ablation.training.evaluation import Measured
-from pytest_ablation.training.examples import (
-    as_input,
-    as_label,
-    curve_examples,
-    final_examples,
-    order,
-)
-from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
-from pytest_ablation.training.fused_evaluation import Evaluation, scaled
+from pytest_ablation.training.fused_training import FusedTraining, Way
 
-STEPS_AT_A_TIME = 100
 DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
 WORTH_A_TRIAL = 60.0  # seconds of training, below which it does not matter how seeds share a device
-
-Way: TypeAlias = Literal["vmap", "map"]
 
 
 def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
@@ -68,7 +45,7 @@ def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
         return "AugMix draws lots in Python when it is compiled, which all its steps would share"
     if any(array.dtype.kind not in "uifb" for array in arrays.each(data.x_train)):
         return "its examples are no numbers"
-    if not gpu and (trial.sources or "Conv" in trial.model):
+    if not gpu and (_has_own_code(trial) or "Conv" in trial.model):
         # 2.1 s against 0.35 s a step of the CIFAR-10 network, and 1.2 ms against 2.6 ms of a dense
         # one, on two cores: in a loop XLA's convolution is another, and slow.
         return "on a CPU convolutions, and layers that may have some, are faster step by step"
@@ -100,24 +77,24 @@ def train(
         for trial, each in zip(trials, watchers, strict=True):
             yield fit.train(trial, data, each)
         return
-    if _may_differ_in_steps(trials):
+    if _has_own_code(trials[0]):
         for trial, each in zip(trials, watchers, strict=True):
-            yield from _Training([trial], data, [each], "map").runs()
+            yield from FusedTraining([trial], data, [each], "map").runs()
         return
-    training = _Training(trials, data, watchers, way or usual_way(trials))
+    training = FusedTraining(trials, data, watchers, way or usual_way(trials))
     if way is None and len(trials) > 1:
         decided(way := _faster_way(training))
         if way != training.way:
-            training = _Training(trials, data, watchers, way)
+            training = FusedTraining(trials, data, watchers, way)
     yield from training.runs()
 
 
 def usual_way(trials: Sequence[Trial]) -> Way:
     """Return how the seeds of these trials share the device as long as nothing else was found."""
-    return "map" if _may_differ_in_steps(trials) or len(trials) == 1 else "vmap"
+    return "map" if _has_own_code(trials[0]) or len(trials) == 1 else "vmap"
 
 
-def _faster_way(training: _Training) -> Way:
+def _faster_way(training: FusedTraining) -> Way:
     """Return how its seeds had better share the device, from its first steps.
 
     The other way is not tried for trainings so short that to compile it would cost more than it may
@@ -148,7 +125,7 @@ def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
 
 
 def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
-    training = _Training(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
+    training = FusedTraining(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
 
     def steps() -> Seconds:
         wall, processor = time.perf_counter(), time.process_time()
@@ -165,20 +142,6 @@ def _can_hold(data: Dataset, *, times: int = 1) -> bool:
     return bool(times * size <= DATA_SHARE * memory)
 
 
-@cache
-def _kernels_side_by_side() -> dict[str, str]:
-    """Return XLA's option that has a GPU run at once what does not wait for each other, if it can.
-
-    A step of five seeds of the CIFAR-10 network took 114 µs each so, in the place of 123.
-    """
-    options = {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
-    try:
-        jax.jit(jnp.negative, compiler_options=options)(0)
-    except jax.errors.JaxRuntimeError:  # another version of XLA has none of that name
-        return {}
-    return options
-
-
 def keep_compilations(folder: Path) -> None:
     """Have JAX keep on disk what it compiled for a GPU, which takes longer than some trainings.
 
@@ -190,333 +153,10 @@ def keep_compilations(folder: Path) -> None:
         update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def _may_differ_in_steps(trials: Sequence[Trial]) -> bool:
-    # A layer of the user's own may have its seed written into the step, which all would share.
-    return bool(trials[0].sources)
+def _has_own_code(trial: Trial) -> bool:
+    """Tell whether code of the user's own is in the steps: not what callbacks are given alone.
 
-
-@dataclass(eq=False)
-class _Training:
-    """One training of several seeds."""
-
-    trials: Sequence[Trial]
-    data: Dataset
-    watchers: Sequence[Watcher]
-    way: Way
-
-    def __post_init__(self) -> None:
-        self.started = self.last_kept = time.perf_counter()
-        self.recipe = recipes.deserialized(self.trials[0].recipe)
-        self.models = [fit.compiled(trial) for trial in self.trials]
-        self.model = self.models[0]
-        self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
-        _build(self.model, self.augmenting, self.data)
-        self.metrics = [np.asarray(variable.value) for variable in self.model.metrics_variables]
-        for model in self.models:
-            model.optimizer.build(model.trainable_variables)
-        self.variables = _stacked(self.models)
-        self.states = [State() for _ in self.trials]
-        self.before = 0.0
-        self._resume()
-
-    def runs(self) -> Iterator[Run]:
-        """Train to the end and yield the runs."""
-        while self.steps_left:
-            self.block()
-        if self.recipe.callbacks:
-            for tell in self._tells:
-                tell("on_train_end")
-            self.variables = _stacked(self.models)
-        if any(watcher.weights for watcher in self.watchers):
-            self._give_back()
-        for trial, model, watcher in zip(self.trials, self.models, self.watchers, strict=True):
-            if watcher.weights:
-                fit.keep_weights(watcher.weights, trial, model)
-        of_all = [self._measured(*examples) for examples in final_examples(self.data)]
-        wall = self._wall
-        for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
-            state.wall = wall
-            yield fit.finished(trial, self.model, state, measured)
-
-    @property
-    def at_a_time(self) -> int:
-        """How many steps are taken at a time, but at an epoch's end."""
-        return min(STEPS_AT_A_TIME, self._steps_of_epoch)
-
-    @property
-    def steps_left(self) -> int:
-        """How many steps are left, of a seed."""
-        done = [state.steps for state in self.states if self._is_unfinished(state)]
-        whole = self.recipe.epochs * self._steps_of_epoch
-        return whole - max(done, default=whole)
-
-    def block(self) -> float:
-        """Take the next steps, and end the epoch if they are its last.
-
-        Returns:
-            Seconds a step, of all seeds.
-        """
-        _ = self._evaluation  # compiled while the first steps are
-        if self.recipe.callbacks and not any(state.steps for state in self.states):
-            self._call_back({})
-        started = time.perf_counter()
-        done = next(state.steps_of_epoch for state in self.states if self._is_unfinished(state))
-        count = min(self.at_a_time, self._steps_of_epoch - done)
-        self.steps(count)
-        took = (time.perf_counter() - started) / count
-        if done + count == self._steps_of_epoch or not any(map(self._is_unfinished, self.states)):
-            self._end_epoch(*self._curve)
-        self._keep()
-        return took
-
-    @property
-    def _steps_of_epoch(self) -> int:
-        assert self.recipe.steps_per_epoch is not None
-        return self.recipe.steps_per_epoch
-
-    # ---------------------------------------------------------------------------- on the device
-
-    def steps(self, count: int) -> None:
-        """Take some steps of all seeds, and note what they gave."""
-        started = time.perf_counter()
-        chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
-        alive = np.array([self._is_unfinished(state) for state in self.states])
-        self.variables, logs = self._many_steps(
-            self.variables, alive, (chosen, self._drawn(count)), self.metrics, self._examples
-        )
-        logs = jax.device_get(logs)
-        seconds = (time.perf_counter() - started) / (count * len(self.trials))
-        for i, state in enumerate(self.states):
-            for step in range(count if alive[i] else 0):
-                state.durations.append(seconds)
-                state.steps_of_epoch += 1
-                for name, values in logs.items():
-                    state.sums[name] = state.sums.get(name, 0.0) + float(values[i, step])
-                if not math.isfinite(state.sums["loss"]):
-                    state.diverged = state.epoch + 1
-                    break
-
-    @cached_property
-    def _many_steps(self) -> Callable[..., Any]:
-        """Steps as a function of variables, whether the loss is finite, what is drawn, and data.
-
-        Drawn are the positions of the examples of each step, and what augments them.
-        """
-        model = self.model
-
-        def step(carry: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
-            variables, alive = carry
-            chosen, states = drawn
-            x, y = jax.tree.map(lambda array: array[chosen], examples)
-            with self._layers():
-                x, y = self._augmented(states, scaled(x), y)
-                logs, (*new, _) = model.train_step((*variables, metrics), (x, y))
-            # After a step whose loss is not finite a training ends as it stands.
-            kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
-            return (kept, alive & jnp.isfinite(logs["loss"])), logs
-
-        def steps(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
-            one = partial(step, metrics=metrics, examples=examples)
-            (variables, _), logs = jax.lax.scan(one, (variables, alive), drawn)
-            return variables, logs
-
-        def of_all(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
-            def of_one(seed: tuple[Any, Any, Any]) -> Any:
-                return steps(*seed, metrics, examples)
-
-            over_seeds = jax.vmap(of_one) if self.way == "vmap" else partial(jax.lax.map, of_one)
-            return over_seeds((variables, alive, drawn))
-
-        return jax.jit(of_all, donate_argnums=0, compiler_options=_kernels_side_by_side())
-
-    def _augmented(self, states: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return a step's examples and labels, changed by random numbers from some states."""
-        if self.augmenting is None:
-            return x, y
-        with keras.StatelessScope(zip(self.augmenting.states, states, strict=True)):
-            return self.augmenting.changed(x, y, self.augmenting)
-
-    def _drawn(self, count: int) -> list[Any]:
-        """Return, of each state that augmentation draws from, what it is in the next steps."""
-        if self.augmenting is None:
-            return []
-        begun = max(state.steps for state in self.states)
-        drawn = [
-            [self.augmenting.drawn(trial.seed, begun + step) for step in range(count)]
-            for trial in self.trials
-        ]
-        return [np.array(each) for each in np.moveaxis(np.array(drawn), 2, 0)]
-
-    def _layers(self) -> AbstractContextManager[None]:
-        """Return a context in which layers are traced as this way of sharing wants them."""
-        return batched.used_by(self.model) if self.way == "vmap" else nullcontext()
-
-    @cached_property
-    def _examples(self) -> Any:
-        return jax.device_put(_stored(self.data.x_train, self.data.y_train))
-
-    @cached_property
-    def _curve(self) -> tuple[Any, Any]:
-        return curve_examples(self.data)
-
-    @cached_property
-    def _orders(self) -> list[Iterator[Any]]:
-        n, size = arrays.count(self.data.x_train), self.recipe.batch_size
-        begun = max(state.steps for state in self.states)
-        return [order(n, size, trial.seed, skip=begun) for trial in self.trials]
-
-    def _measured(self, x: Arrays, y: Arrays) -> list[Measured]:
-        """Return what each seed's network gives of examples in inference mode."""
-        return self._evaluation.measured(self.variables, x, y)
-
-    @cached_property
-    def _evaluation(self) -> Evaluation:
-        evaluation = Evaluation(self.model, self.recipe, self._layers)
-        evaluation.compile_meanwhile(self.variables, self._curve[0])
-        return evaluation
-
-    # ---------------------------------------------------------------------------- between steps
-
-    def _is_unfinished(self, state: State) -> bool:
-        return state.diverged is None and not state.stopped and state.epoch < self.recipe.epochs
-
-    def _end_epoch(self, x: Arrays, y: Arrays) -> None:
-        measured = self._measured(x, y)
-        wall = self._wall
-        ended: dict[int, dict[str, float]] = {}
-        for i, (state, (values, _)) in enumerate(zip(self.states, measured, strict=True)):
-            if not state.steps_of_epoch:
-                continue  # it ended in an epoch before
-            ended[i] = state.logs | {f"val_{name}": value for name, value in values.items()}
-            state.end_epoch(ended[i])
-            state.wall = wall
-        if self.recipe.callbacks:
-            self._call_back(ended)
-        for i, logs in ended.items():
-            self.watchers[i](fit.progress_of(self.states[i], self.recipe.epochs, logs))
-
-    @property
-    def _wall(self) -> float:
-        """Seconds so far, of each seed its share."""
-        return self.before + (time.perf_counter() - self.started) / len(self.trials)
-
-    # -------------------------------------------------------------------------------- callbacks
-
-    @cached_property
-    def _tells(self) -> list[Callable[..., None]]:
-        """What tells each network's callbacks of a moment; made when it begins to train."""
-        tells = []
-        for model in self.models:
-            model.stop_training = False
-            tell = callbacks.made(
-                self.recipe.callbacks, model, epochs=self.recipe.epochs, steps=self._steps_of_epoch
-            )
-            tell("on_train_begin")
-            tells.append(tell)
-        return tells
-
-    def _call_back(self, ended: Mapping[int, dict[str, float]]) -> None:
-        """Have callbacks act between epochs, on networks that have the variables of now.
-
-        Args:
-            ended: The logs of those that have ended an epoch.
-        """
-        self._give_back()
-        for i, (tell, state, model) in enumerate(
-            zip(self._tells, self.states, self.models, strict=True)
-        ):
-            if i in ended:
-                tell("on_epoch_end", state.epoch - 1, dict(ended[i]))
-                state.stopped = bool(model.stop_training)
-            if self._is_unfinished(state):
-                tell("on_epoch_begin", state.epoch)
-        self.variables = _stacked(self.models)
-
-    def _give_back(self) -> None:
-        """Give each network its variables."""
-        held = jax.device_get(self.variables)
-        for i, model in enumerate(self.models):
-            for variables, values in zip(_parts(model), held, strict=True):
-                for variable, value in zip(variables, values, strict=True):
-                    variable.assign(value[i])
-
-    # ------------------------------------------------------------------------- unfinished state
-
-    @property
-    def _name(self) -> str:
-        """Tells these trials together from each by itself."""
-        names = "/".join(trial.fingerprint for trial in self.trials)
-        return hashlib.sha256(f"together: {names}".encode()).hexdigest()
-
-    @property
-    def _checkpoint(self) -> Path | None:
-        """The file of the unfinished state; none where callbacks have a state of their own."""
-        return None if self.recipe.callbacks else self.watchers[0].checkpoint
-
-    def _keep(self) -> None:
-        path = self._checkpoint
-        if path is None or time.perf_counter() - self.last_kept < CHECKPOINT_SECONDS:
-            return
-        for state in self.states:
-            state.wall = self._wall
-        values = [np.asarray(values) for part in self.variables for values in part]
-        states = [asdict(state) for state in self.states]
-        checkpoint.save(path, self._name, {"states": states}, values)
-        self.last_kept = time.perf_counter()
-
-    def _resume(self) -> None:
-        path = self._checkpoint
-        kept = checkpoint.load(path, self._name) if path else None
-        if kept is None:
-            return
-        told, values = kept
-        self.states = [State(**each) for each in told["states"]]
-        self.before = max(state.wall for state in self.states)
-        left = iter(values)
-        self.variables = tuple([jnp.asarray(next(left)) for _ in part] for part in self.variables)
-
-
-def _build(model: Any, augmenting: Augmenting | None, data: Dataset) -> None:
-    """Make the variables of a model's losses and metrics, and of layers that augment, from shapes.
-
-    Computed operation by operation, each would be a program to be compiled.
+    A layer of the user's own may have its seed written into the step, which all would share.
     """
-    x, y = (arrays.taken(part, slice(0, 1)) for part in (data.x_test, data.y_test))
-    given, labels = as_input(x), as_label(y)
-    specification = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), given)
-    answers = keras.tree.map_structure(
-        lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype),  # type: ignore[no-untyped-call]
-        model.compute_output_spec(specification),
-    )
-
-    def measure(answers: Any, labels: Any) -> Any:
-        model.compute_loss(None, labels, answers, training=False)
-        model.compute_metrics(None, labels, answers)
-
-    with keras.StatelessScope([(each, each.value) for each in model.variables]):
-        jax.eval_shape(measure, answers, labels)
-    if augmenting is not None:
-        with keras.StatelessScope():
-            jax.eval_shape(partial(augmenting.changed, compute=augmenting), given, labels)
-
-
-def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return a model's variables as Keras's step takes and gives them, but those of metrics."""
-    return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
-
-
-def _stacked(models: Sequence[Any]) -> Any:
-    """Return networks' variables with a first axis over the networks, on the device.
-
-    Stacked by numpy: on a device each shape would be a program to be compiled.
-    """
-    parts = zip(*map(_parts, models), strict=True)
-    alike = ([*zip(*part, strict=True)] for part in parts)
-    return jax.device_put(
-        tuple([np.stack([np.asarray(each.value) for each in of]) for of in part] for part in alike)
-    )
-
-
-def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
-    """Return examples and labels as they lie on the device: images of bytes stay bytes."""
-    return arrays.mapped(np.ascontiguousarray, x), as_label(y)
+    of_callbacks = json.dumps(json.loads(trial.recipe).get("callbacks"))
+    return any(f'"{name}"' not in of_callbacks for name in trial.sources)
