@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import evaluation, examples, fit
+from tests.backend import on_jax
 from tests.tiny import EXPERIMENT, data
 
 LONG = train_with(epochs=60)(EXPERIMENT)
@@ -317,7 +317,7 @@ def test_an_interrupted_training_goes_on_under_jax(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", __file__, "-k", name, "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, f"--basetemp={tmp_path / 'inner'}"],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env=on_jax(tmp_path / "compiled"),
         capture_output=True,
         text=True,
         check=False,
@@ -415,12 +415,12 @@ def test_the_loss_has_what_layers_add_to_it() -> None:
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
-def test_the_loss_has_what_layers_add_to_it_on_another_backend() -> None:
+def test_the_loss_has_what_layers_add_to_it_on_another_backend(tmp_path: Path) -> None:
     """Where Keras does not tell such losses after a prediction, they are measured all the same."""
     script = "from tests.test_fit import measured_losses; print(*measured_losses())"
     told = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=on_jax(tmp_path),
         cwd=Path(__file__).parents[1],
         check=True,
         capture_output=True,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.backend import on_jax
 
 
 @pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
@@ -27,14 +28,7 @@ def test_whole_epochs_on_the_device(tmp_path: Path, which: str) -> None:
             "no:cacheprovider",
             f"--basetemp={tmp_path}/i",
         ],
-        # Tests compile the same programs again and again, and run each for a moment.
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": f"{tmp_path}/compiled",
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        },
+        env=on_jax(tmp_path / "compiled"),
         capture_output=True,
         text=True,
         check=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from pytest_ablation import (
     shortcut,
 )
 from pytest_ablation.network import blueprint
+from tests.backend import on_jax
 
 
 def names(model: keras.Model) -> list[str]:
@@ -508,7 +508,7 @@ def edited_everywhere() -> list[str]:
     return [blueprint.of(edit(blueprint.fresh(network))) for network, edit in EVERYWHERE]
 
 
-def test_an_edit_gives_the_same_network_on_every_backend() -> None:
+def test_an_edit_gives_the_same_network_on_every_backend(tmp_path: Path) -> None:
     """What an edit gives does not depend on Keras's backend: a study is the same on each."""
     script = (
         "import json; from tests.test_surgery import edited_everywhere as edited\n"
@@ -516,7 +516,7 @@ def test_an_edit_gives_the_same_network_on_every_backend() -> None:
     )
     told = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=on_jax(tmp_path),
         cwd=Path(__file__).parents[1],
         check=True,
         capture_output=True,
