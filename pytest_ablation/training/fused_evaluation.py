@@ -19,9 +19,9 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
 from pytest_ablation.training.evaluation import Measured, joined, packed, right
-from pytest_ablation.training.examples import as_label
+from pytest_ablation.training.examples import CURVE_EXAMPLES, as_label
 
-AT_A_TIME = 250  # examples, which take about the memory of a training step of 64
+AT_A_TIME = CURVE_EXAMPLES  # so that an epoch ends with one call
 
 
 @dataclass(eq=False)
