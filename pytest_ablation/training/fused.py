@@ -42,7 +42,7 @@ def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
     if not callbacks.act_between_epochs(callbacks.deserialized(recipe.get("callbacks") or ())):
         return "its recipe has callbacks, which may act between steps"
     if any(layer["class_name"] == "AugMix" for layer in recipe.get("augmentation") or ()):
-        return "AugMix draws lots in Python when it is compiled, which all its steps would share"
+        return "AugMix draws lots in Python when it is compiled, which all seeds would share"
     if any(array.dtype.kind not in "uifb" for array in arrays.each(data.x_train)):
         return "its examples are no numbers"
     if not gpu and (_has_own_code(trial) or "Conv" in trial.model):
@@ -145,7 +145,7 @@ def _can_hold(data: Dataset, *, times: int = 1) -> bool:
 def keep_compilations(folder: Path) -> None:
     """Have JAX keep on disk what it compiled for a GPU, which takes longer than some trainings.
 
-    All of it: initial weights and metrics are a hundred small programs, which take nine seconds.
+    All of it: those that make initial weights are small, and many.
     """
     if sees_gpu():
         update: Any = jax.config.update  # JAX says no types here

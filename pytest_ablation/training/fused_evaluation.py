@@ -19,7 +19,7 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
 from pytest_ablation.training.evaluation import Measured, joined, packed, right
-from pytest_ablation.training.examples import CURVE_EXAMPLES, as_label
+from pytest_ablation.training.examples import CURVE_EXAMPLES, as_label, scaled
 
 AT_A_TIME = CURVE_EXAMPLES  # so that an epoch ends with one call
 
@@ -97,7 +97,7 @@ class Evaluation:
 
         def answers(variables: Any, x: Any) -> Any:
             with self.layers(), self._with(variables, adds=True) as scope:
-                given = self.model(scaled(x), training=False)
+                given = self.model(arrays.mapped(scaled, x), training=False)
             return given, jnp.asarray(sum(scope.losses), "float32")
 
         return jax.jit(jax.vmap(answers, in_axes=(0, None)))
@@ -128,12 +128,3 @@ class Evaluation:
             *more,
         ]
         return keras.StatelessScope(mapping, collect_losses=adds)
-
-
-def scaled(x: Any) -> Any:
-    """Return examples as the network takes them, equal to what `as_input` gives to the bit.
-
-    By a table, since XLA divides by a constant as it multiplies by its inverse.
-    """
-    table = jnp.asarray(np.divide(np.arange(256), 255, dtype=np.float32))
-    return jax.tree.map(lambda a: table[a] if a.dtype == np.uint8 else a, x)

@@ -33,9 +33,10 @@ from pytest_ablation.training.examples import (
     curve_examples,
     final_examples,
     order,
+    scaled,
 )
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
-from pytest_ablation.training.fused_evaluation import Evaluation, scaled
+from pytest_ablation.training.fused_evaluation import Evaluation
 
 STEPS_AT_A_TIME = 100
 
@@ -156,7 +157,7 @@ class FusedTraining:
             chosen, states = drawn
             x, y = jax.tree.map(lambda array: array[chosen], examples)
             with self._layers():
-                x, y = self._augmented(states, scaled(x), y)
+                x, y = self._augmented(states, arrays.mapped(scaled, x), y)
                 logs, (*new, _) = model.train_step((*variables, metrics), (x, y))
             # After a step whose loss is not finite a training ends as it stands.
             kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
