@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from pytest_ablation.execution import here, local
+from pytest_ablation.execution import here, local, sharing
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.task import Probing, Training
@@ -45,7 +45,7 @@ def main() -> None:
         ratios = [one / many for one, many in zip(*took.values(), strict=True)]
         print(f"\none worker's time over {cores()} workers': {median(ratios):.2f}", end="")
         print(f" ({min(ratios):.2f} … {max(ratios):.2f})")
-        local.WORTH_A_PROBE = 0.0  # however short the trainings, try both
+        sharing.WORTH_A_PROBE = 0.0  # however short the trainings, try both
         auto = _workers(Path(folder), None)
         _time(auto, [*trainings], Store(Path(folder) / "auto"))
         print(f"auto: {auto.workers} × {auto.threads} threads")

@@ -14,7 +14,7 @@ import pytest
 from pytest_ablation import configure, duets, insert, remove
 from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
-from pytest_ablation.execution import local, machine
+from pytest_ablation.execution import local, machine, sharing
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.pairs import Settled
@@ -264,6 +264,42 @@ def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(
     assert ahead == (not process)
     settled = Settled(bound=Bound(at_least=0.1))
     assert settled.verdict(study.duets.of(wide, baseline, settled)).outcome == "holds"
+
+
+@pytest.mark.slow
+def test_how_trainings_share_the_cores_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was faster trains, and is remembered: with other threads the numbers may be others."""
+    monkeypatch.setattr(sharing, "WORTH_A_PROBE", 0.0)
+    monkeypatch.setattr(local, "cores", lambda: 2)
+    for tried in (True, False):
+        BOARDS.clear()
+        executor = local.executor(
+            Store(tmp_path),
+            workers=None,
+            sees_gpu=False,
+            sessions=1,
+            timeout=None,
+            waiting=lambda: nullcontext(BOARDS.append),
+        )
+        here = Study(
+            store=Store(tmp_path),
+            profile=PROFILES["full"],
+            asked_seeds=(2, 2),
+            refresh=not tried,
+            executor=executor,
+        )
+        baseline = here.baseline(EXPERIMENT)
+        here.queue(baseline, seeds=2)
+        run = baseline.run(0)
+        assert run.curves == fit.train(baseline.trial(0), EXPERIMENT.data, lambda _: None).curves
+        executor.close()
+        assert tried == any(sharing.TRYING in dict(board.running) for board in BOARDS)
+        trial = baseline.trial(0)
+        found = here.store.recall("workers", f"{trial.model}/{trial.recipe}/2")
+        assert found in (1, 2)
+        assert executor.workers == found
 
 
 def test_data_of_ones_own_reaches_the_workers(study: Study) -> None:

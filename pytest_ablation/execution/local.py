@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import tempfile
@@ -19,17 +18,17 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_ablation.errors import AblationWarning, TrainingError
+from pytest_ablation.execution import sharing
 from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Place, Slot
-from pytest_ablation.execution.task import Probing, Result, Task, Together, Training
+from pytest_ablation.execution.task import Result, Task, Together, Training
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 
 SECONDS_BETWEEN_LOOKS = 0.25
 ATTEMPTS = 2
-WORTH_A_PROBE = 120.0  # seconds of training, below which it does not matter how they are shared out
 
 
 class Elsewhere(Protocol):
@@ -319,54 +318,18 @@ class Workers:
         self._free = list(slots)
 
     def _share_out(self, show: Show) -> None:
-        """Decide whether all cores train one trial, or each one of its own, by trying both.
-
-        Which is faster depends on the network and the machine: measured with the network of the
-        CIFAR-10 study, two workers of a thread did 0.8 to 1.4 times the steps of one with two.
-        Of a user's own trainer no steps are known that could be tried.
-        """
-        queued = [task for task in self._queued.values() if isinstance(task, Training)]
-        trainings = [task for task in queued if task.is_by_keras]
+        """Decide whether all cores train one trial, or each one of its own."""
         many, one = self._make(self.environments), self._make(self.environments[:1])
         self._have(many)
-        if not trainings:
-            return
-        task = trainings[0]
-        # Remembered, and for any number of trainings: with other threads, sums round differently,
-        # and what was killed must end with the numbers that it would have had.
-        name = "/".join([task.trial.model, task.trial.recipe, str(self.cores)])
-        known = self.store.recall("workers", name)
-        if known is None and len(trainings) > 1:
-            tried = many[: len(trainings)]
-            together = self._tried(tried, task, show)
-            recipe = json.loads(task.trial.recipe)
-            steps = recipe["epochs"] * recipe["steps_per_epoch"] * len(trainings)
-            if together is None or together * steps < WORTH_A_PROBE:
-                return
-            alone = self._tried(one, task, show)
-            known = 1 if alone is not None and alone < together else len(many)
-            self.store.remember("workers", name, known)
-        if known == 1:
-            self._have(one)
-        for slot in one if known != 1 else many:
-            slot.close()
-
-    def _tried(self, slots: list[Slot], task: Training, show: Show) -> float | None:
-        """Return how long workers side by side take for a step each; None where one fails."""
-        probing = Probing(
-            trial=task.trial, data=task.data, name=f"{task.name}: trying", modules=task.modules
-        )
-        futures = [slot.start(probing, self.timeout) for slot in slots]
-        while not all(future.done() for future in futures):
-            show(Board(running=((_TRYING, None),), done=0, known=0, seconds_left=None))
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        results = [None if future.exception() else future.result() for future in futures]
-        if not all(results):
-            return None
-        return float(sum(each.value for each in results if each)) / len(slots) ** 2
-
-
-_TRYING = "trying whether trainings are faster side by side"
+        queued = [task for task in self._queued.values() if isinstance(task, Training)]
+        # Of a user's own trainer no steps are known that could be tried.
+        if trainings := [task for task in queued if task.is_by_keras]:
+            is_one = sharing.is_one_faster(
+                many, one, trainings, store=self.store, timeout=self.timeout, show=show
+            )
+            self._have(one if is_one else many)
+            for slot in many if is_one else one:
+                slot.close()
 
 
 def executor(
