@@ -128,7 +128,7 @@ def _prune(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
         if not given.dry_run:
             store.remove(entry)
     if not given.dry_run:
-        freed += sweep(store, checkpoints=given.older_than or math.inf)
+        freed += sweep(store, given_up=given.older_than or math.inf)
     print(f"{_count(gone)}, {_bytes(freed)}{' would be' if given.dry_run else ''} removed.")
     return 0
 

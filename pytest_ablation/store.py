@@ -283,12 +283,12 @@ class Store:
         warnings.warn(AblationWarning(text), stacklevel=4)
 
 
-def sweep(store: Store, *, checkpoints: float = math.inf, older_than: float = 3600.0) -> int:
+def sweep(store: Store, *, given_up: float = math.inf, older_than: float = 3600.0) -> int:
     """Remove what killed processes left half-done, and return how many bytes that was.
 
     Args:
         store: Whose folder.
-        checkpoints: Seconds, beyond which an unfinished training is given up.
+        given_up: Seconds, beyond which an unfinished training and a compiled program go.
         older_than: Seconds; what is younger may be another process's work.
     """
     named = {path for key in store.keys("runs") for path in _files_of(store, key)}
@@ -298,7 +298,8 @@ def sweep(store: Store, *, checkpoints: float = math.inf, older_than: float = 36
         left += (store.folder / folder).glob("*.part")
     left += (store.folder / "progress").glob("*.json")
     ages = dict.fromkeys(left, older_than)
-    ages |= dict.fromkeys((store.folder / "checkpoints").glob("*.npz"), checkpoints)
+    ages |= dict.fromkeys((store.folder / "checkpoints").glob("*.npz"), given_up)
+    ages |= dict.fromkeys((store.folder / "compiled").glob("*"), given_up)
     freed = 0
     for path, age in ages.items():
         with suppress(OSError):

@@ -100,18 +100,27 @@ def test_prune_removes_what_is_not_needed(store: Store, criterion: str, left: se
 
 
 def test_prune_sweeps_up_after_killed_processes(store: Store) -> None:
-    """Half-written files go once they are no living process's; old unfinished trainings by age."""
-    (store.folder / "checkpoints").mkdir()
-    open_, half = store.folder / "checkpoints" / "a.npz", store.folder / "runs" / "tmp1.part"
-    for path in (open_, half):
+    """Half-written files go once they are no living process's; by age what is unfinished.
+
+    So do programs that were compiled, of which those of another version are never used again.
+    """
+    half = store.folder / "runs" / "tmp1.part"
+    open_, program = (store.folder / each for each in ("checkpoints/a.npz", "compiled/jit_step"))
+    for path in (open_, half, program):
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"1")
         os.utime(path, (0, 0))
+    recent = store.folder / "compiled" / "jit_evaluate"
+    recent.write_bytes(b"1")
     assert call(store, "prune", "--to-size=1GB") == 0
     assert open_.exists()
+    assert program.exists()
     assert not half.exists()
     assert len(store.keys("runs")) == 3
     assert call(store, "prune", "--older-than=2000w") == 0
     assert not open_.exists()
+    assert not program.exists()
+    assert recent.exists()
 
 
 def test_trained_weights_go_and_come_with_their_run(store: Store, tmp_path: Path) -> None:
