@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args, overload
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.experiment import Experiment
+from pytest_ablation.experiment import Experiment, How
 from pytest_ablation.recipe import Recipe, plainly
 from pytest_ablation.selectors import Selector, Shortcut, checked, settings
 from pytest_ablation.settings import plain
@@ -20,7 +20,6 @@ from pytest_ablation.steps import (
     Configure,
     Cut,
     FeedWith,
-    How,
     Insert,
     LayerOrFunction,
     LesionStep,
@@ -36,6 +35,8 @@ from pytest_ablation.steps import (
 
 if TYPE_CHECKING:
     import keras
+
+NAMED = 3  # layers that a glob touched
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,12 @@ class Ablation:
         return ", ".join(said)
 
 
-def _touched(names: Sequence[str], step: str, most: int = 3) -> str:
+def _touched(names: Sequence[str], step: str) -> str:
     """Return which layers a step touched, where its words do not say so."""
-    if len(names) < 2 and not set(step) & set("*?["):
-        return ""
     is_glob = bool(set(step) & set("*?["))
-    return f" ({', '.join(names) if is_glob and len(names) <= most else f'{len(names)} layers'})"
+    if len(names) < 2 and not is_glob:
+        return ""
+    return f" ({', '.join(names) if is_glob and len(names) <= NAMED else f'{len(names)} layers'})"
 
 
 # ---------------------------------------------------------------------- what a user writes

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_ablation.entry import KINDS, DamagedEntryError, Entry, Kind, NewerEntryError
+from pytest_ablation.entry import KINDS, DamagedEntryError, Kept, Kind, NewerEntryError
 from pytest_ablation.store import Store, copied, sweep
 
 SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
-    entries = [entry for entry in _entries(store) if isinstance(entry, Entry)]
+    entries = [entry for entry in _entries(store) if isinstance(entry, Kept)]
     for entry in sorted(entries, key=lambda each: each.made):
         print(f"{entry.key[:SHORT]}  {_date(entry.made)}  {_bytes(entry.bytes):>8}  {_said(entry)}")
     print(f"{_count(entries)}, {_bytes(sum(entry.bytes for entry in entries))}.")
@@ -94,12 +94,12 @@ def _show(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
 
 def _verify(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
     entries = list(_entries(store))
-    bad = [each for each in entries if not isinstance(each, Entry)]
+    bad = [each for each in entries if not isinstance(each, Kept)]
     for kind, key, error in bad:
         print(f"{kind[:-1]} {key}: {error}")
     damaged = [each for each in bad if not isinstance(each[2], NewerEntryError)]
     newer = len(bad) - len(damaged)
-    whole = [each for each in entries if isinstance(each, Entry)]
+    whole = [each for each in entries if isinstance(each, Kept)]
     print(f"{_count(whole)} as they were written; {len(damaged)} damaged", end="")
     print(f"; {newer} of a newer version.\n" if newer else ".\n", end="")
     return 1 if damaged else 0
@@ -108,7 +108,7 @@ def _verify(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
 def _prune(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
     if given.older_than is None and given.to_size is None and not given.unused:
         parser.error("prune: say what: --older-than=AGE, --to-size=SIZE or --unused.")
-    entries = [entry for entry in _entries(store) if isinstance(entry, Entry)]
+    entries = [entry for entry in _entries(store) if isinstance(entry, Kept)]
     used = store.used_last()
     gone = [
         entry
@@ -136,11 +136,11 @@ def _prune(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
 def _import(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
     if not given.other.is_dir():
         parser.error(f"import: there is no store in {given.other}.")
-    here = {(entry.kind, entry.key) for entry in _entries(store) if isinstance(entry, Entry)}
+    here = {(entry.kind, entry.key) for entry in _entries(store) if isinstance(entry, Kept)}
     source = Store(given.other)
     taken, known = [], 0
     for entry in _entries(source):
-        if not isinstance(entry, Entry):
+        if not isinstance(entry, Kept):
             print(f"left out, {entry[0][:-1]} {entry[1]}: {entry[2]}")
         elif (entry.kind, entry.key) in here:
             known += 1
@@ -154,7 +154,7 @@ def _import(store: Store, given: Any, parser: argparse.ArgumentParser) -> int:
 _ACTIONS = {"list": _list, "show": _show, "verify": _verify, "prune": _prune, "import": _import}
 
 
-def _entries(store: Store) -> Iterator[Entry | tuple[Kind, str, Exception]]:
+def _entries(store: Store) -> Iterator[Kept | tuple[Kind, str, Exception]]:
     """Yield what is kept; of what cannot be read, its name and why."""
     for kind in KINDS:
         for key in store.keys(kind):
@@ -166,7 +166,7 @@ def _entries(store: Store) -> Iterator[Entry | tuple[Kind, str, Exception]]:
                 yield kind, key, error
 
 
-def _said(entry: Entry) -> str:
+def _said(entry: Kept) -> str:
     if entry.run is None or entry.trial is None:
         return entry.name or "time a step"
     accuracy = entry.run.metrics.get("accuracy")
@@ -174,7 +174,7 @@ def _said(entry: Entry) -> str:
     return f"{entry.name or f'seed {entry.trial.seed}'} ({entry.trial.profile}{found})"
 
 
-def _count(entries: Sequence[Entry]) -> str:
+def _count(entries: Sequence[Kept]) -> str:
     counts = {kind: sum(entry.kind == kind for entry in entries) for kind in KINDS}
     return " and ".join(
         f"{number} {kind[:-1] if number == 1 else kind}" for kind, number in counts.items()

@@ -15,9 +15,10 @@ from pytest_ablation.data.edits import without_class
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.edited import naming
 from pytest_ablation.errors import AblationError, did_you_mean
+from pytest_ablation.experiment import How
 from pytest_ablation.recipe import Recipe
-from pytest_ablation.selectors import Selector, select, word
-from pytest_ablation.steps import How, ModelFunction
+from pytest_ablation.selectors import Selector, word
+from pytest_ablation.steps import ModelFunction
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -64,6 +65,7 @@ def leave_one_out(
             return _of_recipe(of, names) if isinstance(of, Recipe) else _of_classes(names)
 
     from pytest_ablation.network import graph, reading, weightless
+    from pytest_ablation.network.selecting import select
 
     known = graph.sites(reading.read(weightless.looked_at(of)))
     with naming(f"leave_one_out({said})"):
@@ -101,6 +103,7 @@ def lesion_each(
 
     from pytest_ablation.network import graph, reading, weightless
     from pytest_ablation.network.lesion import units
+    from pytest_ablation.network.selecting import select
 
     read = reading.read(weightless.looked_at(model_function))
     known = graph.sites(read)
@@ -224,6 +227,8 @@ def _groups(chosen: Sequence[Site], by: str | Callable[[Any], Any]) -> dict[Any,
 
 def _selecting(group: Any, paths: Sequence[str], known: Sequence[Site]) -> tuple[Selector, ...]:
     """Return selectors of a group's layers and no others: the class or a glob where that does."""
+    from pytest_ablation.network.selecting import select
+
     every = [site for site in known if not site.is_input]
     candidates: list[Selector] = [group] if isinstance(group, type) else []
     if len(paths) > 1 and isinstance(group, str):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from pytest_ablation import arrays, batches
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.errors import DataError
 
-if TYPE_CHECKING:
-    pass
+PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,7 +45,7 @@ class Dataset:
     stand_in: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("x_train", "y_train", "x_test", "y_test"):
+        for name in PARTS:
             given = arrays.checked(getattr(self, name), f"{self.name}: {name}")
             object.__setattr__(self, name, given)
         for split, x, y in (
@@ -115,6 +114,3 @@ class Dataset:
         """Return this data with a fingerprint that was computed before; a changed copy has none."""
         self.__dict__["fingerprint"] = fingerprint
         return self
-
-
-# Losses of a number told, which is right or wrong in no case.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_ablation import files
 from pytest_ablation.errors import AblationError
 
 
@@ -32,12 +32,7 @@ def number(value: float) -> float | None:
 def save(path: Path, text: str) -> None:
     """Write a file whole or not at all, and the folder it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    files.replaced(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read(path: Path, kind: str, schema: int, maker: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pytest_ablation.ablation import Ablation
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import Experiment, Lesion
-from pytest_ablation.selectors import select, word
+from pytest_ablation.selectors import word
 from pytest_ablation.steps import (
     Configure,
     Cut,
@@ -115,6 +115,7 @@ def lesion(model: keras.Model, step: LesionStep) -> Lesion:
     """
     from pytest_ablation.network import graph, reading
     from pytest_ablation.network.lesion import counts, units
+    from pytest_ablation.network.selecting import select
 
     with naming(step):
         read = reading.read(model)
@@ -243,7 +244,7 @@ def _applied(
     Returns:
         The network after all steps, and the names of the layers that each of them touched.
     """
-    from pytest_ablation.network import blueprint, graph, reading, surgery
+    from pytest_ablation.network import blueprint, graph, reading
 
     result = start
     hits: list[list[str]] = []
@@ -258,7 +259,7 @@ def _applied(
             else:
                 old = result if isinstance(result, graph.Graph) else reading.read(result)
                 result, names = _step(old, step)
-                changed = not surgery.same(old, result)
+                changed = not graph.same(old, result)
             if not changed:
                 raise AblationError("the network is so already; nothing would change.")
         hits.append(names)

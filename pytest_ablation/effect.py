@@ -202,11 +202,11 @@ class Effect:
         """Whether the arms are one trained network with and without a lesion."""
         return self.arm.source is not None and self.sides[1:] == ((self.arm.source,),)
 
-    def _timed(self, reference: Arm, bound: Bound, comparisons: int) -> Verdict:
+    def _timed(self, baseline: Arm, bound: Bound, comparisons: int) -> Verdict:
         """Decide on the ratio of seconds a step, from steps in turn on this host."""
         study = self.arm.study
         settled = Settled(bound=bound, alpha=study.alpha, comparisons=comparisons)
-        duet = study.duets.of(self.arm, reference, settled)
+        duet = study.duets.of(self.arm, baseline, settled)
         decided = settled.verdict(duet)
         own = math.exp(median(duet.own_log_ratios))
         noisy = "" if decided.outcome != "undecided" else "noisy host, which does not settle: "

@@ -30,7 +30,7 @@ class NewerEntryError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class Kept:
     """What lies under a fingerprint.
 
     Attributes:
@@ -104,7 +104,7 @@ def of_duet(folder: Path, key: str, duet: Duet, name: str) -> dict[Path, bytes]:
     return {path_of(folder, "duets", key): _sealed(body)}
 
 
-def read(folder: Path, kind: Kind, key: str) -> Entry:
+def read(folder: Path, kind: Kind, key: str) -> Kept:
     """Return an entry.
 
     Raises:
@@ -121,7 +121,7 @@ def read(folder: Path, kind: Kind, key: str) -> Entry:
             lists: dict[str, Any] = {
                 name: tuple(v) if isinstance(v, list) else v for name, v in body["duet"].items()
             }
-            return Entry(kind=kind, key=key, files=(path,), name=body["name"], duet=Duet(**lists))
+            return Kept(kind=kind, key=key, files=(path,), name=body["name"], duet=Duet(**lists))
         trial = Trial(**body["trial"])
         if trial.fingerprint != key:
             raise DamagedEntryError("it is of another trial")
@@ -133,7 +133,7 @@ def read(folder: Path, kind: Kind, key: str) -> Entry:
         seconds = body["run"]["seconds_per_step"]
         arrays = _unpacked(beside, body["arrays"]["sha256"])
         weights = weights_of(folder, key)
-        return Entry(
+        return Kept(
             kind=kind,
             key=key,
             files=(path, beside, *([weights] if weights.exists() else [])),

@@ -26,6 +26,12 @@ class AblationWarning(UserWarning):
     """The study is not all that was asked for, or cannot tell what is asked of it."""
 
 
+def one_line(error: BaseException, longest: int = 300) -> str:
+    """Return what another library's error says on one line, cut where that is long."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= longest else f"{said[:longest]}…"
+
+
 def did_you_mean(asked: str, known: Iterable[str]) -> str:
     """Return `` Did you mean "x"?`` for the known word closest to the one asked, else nothing."""
     close = difflib.get_close_matches(asked, list(known), n=1)

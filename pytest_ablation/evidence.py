@@ -46,8 +46,9 @@ class Entry:
         baseline: The baseline's runs so far.
         variant: The variant's runs so far; empty where a test is of the baseline.
         compared: The comparisons made.
-        facts: Of the session: data, source, stand_in, profile, seeds, alpha, tested (examples),
-            backend, environment, trained, timed (seconds by duet), reused, cluster (its usage).
+        facts: Of the session: data, source, stand_in, profile, decides_nothing, seeds, alpha,
+            tested (examples), device, backend, environment, trained (fingerprints), timed (seconds
+            by duet), cluster (its usage).
         sample: A PNG with a row of images a class, in base64; empty but in one entry a process.
         classes: The names of the classes.
         metric: The experiment's main metric.
@@ -132,25 +133,25 @@ def entry_of(
         sample: Images, for one entry of a process.
         keeps: Whether the arms are wanted as a reference has them.
     """
-    arm, reference = subject.arm, subject.reference or subject.arm
+    arm, baseline = subject.arm, subject.baseline or subject.arm
     data = arm.experiment.dataset
-    main = reference.experiment
-    arms = dict.fromkeys((reference, arm)) if keeps else ()
-    difference = subject.difference if subject.reference else None
+    main = baseline.experiment
+    arms = dict.fromkeys((baseline, arm)) if keeps else ()
+    difference = subject.difference if subject.baseline else None
     return Entry(
         test=test,
         outcome=outcome,
         experiment=arm.experiment.name,
-        ablation=arm.description if subject.reference else "",
+        ablation=arm.description if subject.baseline else "",
         changes=difference.lines if difference else (),
-        layers=_side_by_side(arm, reference, difference) if difference else (),
-        per_class=_per_class(arm, reference) if difference else (),
+        layers=_side_by_side(arm, baseline, difference) if difference else (),
+        per_class=_per_class(arm, baseline) if difference else (),
         told=told,
-        summary=reference.summary,
+        summary=baseline.summary,
         params=arm.params,
-        baseline_params=reference.params,
-        baseline=reference.known,
-        variant=arm.known if subject.reference else (),
+        baseline_params=baseline.params,
+        baseline=baseline.known,
+        variant=arm.known if subject.baseline else (),
         compared=tuple(subject.asserted.made),
         facts=_facts(arm),
         sample=sample,
@@ -159,10 +160,10 @@ def entry_of(
         less_is_better=main.less_is_better,
         has_settings=not arm.has_network,
         lesion=arm.lesion,
-        is_paired=arm.source is not None and arm.source is reference,
+        is_paired=arm.source is not None and arm.source is baseline,
         kept=tuple(references.of(each, main.main_metric, main.less_is_better) for each in arms),
         recipe=_recipe(arm),
-        baseline_recipe=_recipe(reference),
+        baseline_recipe=_recipe(baseline),
     )
 
 
@@ -198,7 +199,7 @@ def _recipe(arm: Arm) -> str:
     return arm.trial(0).recipe if arm.known else ""
 
 
-def _side_by_side(arm: Arm, reference: Arm, difference: Difference) -> tuple[Pair, ...]:
+def _side_by_side(arm: Arm, baseline: Arm, difference: Difference) -> tuple[Pair, ...]:
     if not difference.layers and not difference.settings:
         return ()
     if not arm.has_network:
@@ -207,16 +208,16 @@ def _side_by_side(arm: Arm, reference: Arm, difference: Difference) -> tuple[Pai
                 name: f"{name}: {value}"
                 for name, value in settings.flat(each.trial(0).config).items()
             }
-            for each in (reference, arm)
+            for each in (baseline, arm)
         )
         return beside.of(before, after, {})
     changed = {each.name: ", ".join(each.settings) for each in difference.layers}
-    return beside.of(reference.anatomy.lines, arm.anatomy.lines, changed)
+    return beside.of(baseline.anatomy.lines, arm.anatomy.lines, changed)
 
 
-def _per_class(arm: Arm, reference: Arm) -> tuple[ClassChange, ...]:
-    data, theirs = arm.experiment.dataset, reference.experiment.dataset
+def _per_class(arm: Arm, baseline: Arm) -> tuple[ClassChange, ...]:
+    data, theirs = arm.experiment.dataset, baseline.experiment.dataset
     if data is None or theirs is None or data.y_test is not theirs.y_test:
         return ()  # of another test set, a class's change is not the ablation's alone
     labels = arm.study.reduced(data).y_test
-    return per_class.of(arm.known, reference.known, labels, data.classes)
+    return per_class.of(arm.known, baseline.known, labels, data.classes)

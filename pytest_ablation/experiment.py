@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pytest_ablation import settings, trainer
 from pytest_ablation.dataset import Dataset
@@ -210,6 +210,9 @@ class Trial:
         return dict(json.loads(self.model))
 
 
+How: TypeAlias = Literal["zero", "mean", "shuffle"]  # in which a lesion takes units away
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
     """What is taken away of a trained network, which is then evaluated and not trained anew.
@@ -226,7 +229,7 @@ class Lesion:
     of: str
     layers: tuple[str, ...]
     units: tuple[int, ...]
-    how: Literal["zero", "mean", "shuffle"]
+    how: How
     examples: int = 0
 
     def as_json(self) -> str:

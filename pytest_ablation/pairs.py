@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
-from pytest_ablation.run import Duet
+from pytest_ablation.run import FIRST_LOOK, Duet
 from pytest_ablation.verdict import Bound, Outcome, Verdict, bisected
 
 PRECISION = 0.03  # of a ratio of times that is shown, whatever its bound
-FIRST_LOOK = 20  # pairs; a median is looked at with 20, 40, 80, …
 
 
 def decide_median(

@@ -175,10 +175,12 @@ def _seconds(study: Study, arm: Arm) -> tuple[float, str]:
         return median(known), "history"
     if arm.made is not None:
         return math.nan, "unknown"
+    from pytest_ablation.training.examples import CURVE_EXAMPLES
+
     trial = arm.trial(0)
     recipe = json.loads(trial.recipe)
     steps = recipe["epochs"] * recipe["steps_per_epoch"]
     # The curve after each epoch, and at the end the test set and as many training examples.
-    evaluated = recipe["epochs"] * min(1_000, arm.tested) + 2 * arm.tested
+    evaluated = recipe["epochs"] * min(CURVE_EXAMPLES, arm.tested) + 2 * arm.tested
     steps += evaluated / recipe["batch_size"] / EVALUATED_A_STEP
     return study.seconds_per_step(arm) * steps, "probe"

@@ -78,7 +78,7 @@ def _track(config: pytest.Config) -> None:
     for number, (name, where) in enumerate(options.tracked(config)):
         from pytest_ablation.trackers.tracking import Tracking
 
-        tracking = Tracking(config, name, where)
+        tracking = Tracking(config, name, where, options.exports(config))
         config.pluginmanager.register(tracking, f"ablation-tracking-{number}")
 
 
@@ -270,7 +270,7 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
 
     if report.when == "setup" and report.passed:
         of_variant = suite.asks_for_a_variant(item)
-        arms = [subject.reference or subject.arm] if suite.trains_baseline(item) else []
+        arms = [subject.baseline or subject.arm] if suite.trains_baseline(item) else []
         arms += [subject.arm] if of_variant and suite.trains_variant(item) else []
         study = study_of(item.session)
         try:

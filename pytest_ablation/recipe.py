@@ -12,6 +12,7 @@ from typing import Any, Self
 from pytest_ablation import resources
 from pytest_ablation.errors import AblationError, did_you_mean
 
+# Losses of a number told, which is right or wrong in no case.
 REGRESSIONS = (
     *("mse", "mean_squared_error", "mae", "mean_absolute_error"),
     *("mape", "mean_absolute_percentage_error", "msle", "mean_squared_logarithmic_error"),

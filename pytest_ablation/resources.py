@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pytest_ablation.errors import AblationError, did_you_mean
 
@@ -23,7 +23,7 @@ class Resources:
             nodes were started with.
     """
 
-    amounts: Mapping[str, float] = field(default_factory=lambda: {"CPU": 1.0})
+    amounts: Mapping[str, float]
 
     @property
     def threads(self) -> int:

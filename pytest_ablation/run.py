@@ -44,6 +44,9 @@ class Run:
     tested: int = 0
 
 
+FIRST_LOOK = 20  # pairs of a duet; its median is looked at with 20, 40, 80, …
+
+
 @dataclass(frozen=True, kw_only=True)
 class Duet:
     """What timing two networks' training steps in turn gave, on the host it was measured on.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -167,10 +166,12 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
 
 def _say(config: pytest.Config, text: str) -> None:
     """Write a line in red, in the midst of a test."""
+    from pytest_ablation.report.progress import uncaptured
+
     reporter = config.pluginmanager.getplugin("terminalreporter")
     capture = config.pluginmanager.getplugin("capturemanager")
     if reporter is not None:
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
+        with uncaptured(capture):
             reporter.ensure_newline()
             reporter.write_line(text, red=True)
 

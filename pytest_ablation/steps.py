@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_ablation.dataset import Dataset
+from pytest_ablation.experiment import How
 from pytest_ablation.selectors import Having, Selector, Shortcut, code, settings, word, words
 from pytest_ablation.settings import flat
 
 if TYPE_CHECKING:
     import keras
 
-How: TypeAlias = Literal["zero", "mean", "shuffle"]
 ModelFunction: TypeAlias = "Callable[[], keras.Model]"
 LayerOrFunction: TypeAlias = (
     "keras.layers.Layer | Callable[[keras.layers.Layer], keras.layers.Layer]"

@@ -25,7 +25,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pytest_ablation import entry as entries
-from pytest_ablation.entry import DamagedEntryError, Entry, Kind, NewerEntryError, path_of
+from pytest_ablation import files
+from pytest_ablation.entry import DamagedEntryError, Kept, Kind, NewerEntryError, path_of
 from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Duet, Progress, Run
@@ -46,7 +47,7 @@ class Store:
 
     # ---------------------------------------------------------------------------------- entries
 
-    def find(self, kind: Kind, key: str, newer_than: float = 0.0) -> Entry | None:
+    def find(self, kind: Kind, key: str, newer_than: float = 0.0) -> Kept | None:
         """Return an entry; None where there is none. A damaged one is set aside, with a warning."""
         path = path_of(self.folder, kind, key)
         try:
@@ -110,7 +111,7 @@ class Store:
         """Return the names of the entries of a kind, usable or not."""
         return sorted(path.stem for path in (self.folder / kind).glob("*.json"))
 
-    def read(self, kind: Kind, key: str) -> Entry:
+    def read(self, kind: Kind, key: str) -> Kept:
         """Return an entry, or raise what is wrong with it, as `entry.read` does."""
         return entries.read(self.folder, kind, key)
 
@@ -124,7 +125,7 @@ class Store:
                 os.replace(each, folder / each.name)
         return folder
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: Kept) -> None:
         """Take an entry out."""
         for path in entry.files:
             path.unlink(missing_ok=True)
@@ -192,7 +193,7 @@ class Store:
         elif self._make(path.parent, quiet=True):
             said = {"name": name, "process": os.getpid(), **asdict(progress)}
             with suppress(OSError):
-                _replaced(path, json.dumps(said).encode(), lasting=False)
+                files.replaced(path, json.dumps(said).encode())
 
     def told(self) -> dict[str, tuple[str, Progress]]:
         """Return the trainings under way on this machine: fingerprint → name and progress."""
@@ -253,7 +254,7 @@ class Store:
         if not self._make(path.parent):
             return False
         try:
-            _replaced(path, content)
+            files.replaced(path, content, lasting=True)
         except OSError as error:
             self._warn(error)
             return False
@@ -310,7 +311,7 @@ def sweep(store: Store, *, given_up: float = math.inf, older_than: float = 3600.
     return freed
 
 
-def copied(source: Store, entry: Entry, target: Store) -> None:
+def copied(source: Store, entry: Kept, target: Store) -> None:
     """Copy an entry into another store."""
     for path in reversed(entry.files):  # the arrays first: who finds the entry finds all of it
         to = target.folder / path.relative_to(source.folder)
@@ -325,18 +326,3 @@ def _files_of(store: Store, key: str) -> tuple[Path, ...]:
     with suppress(DamagedEntryError, NewerEntryError, OSError):
         return store.read("runs", key).files
     return tuple((store.folder / "runs").glob(f"{key}-*.npz"))
-
-
-def _replaced(path: Path, content: bytes, *, lasting: bool = True) -> None:
-    """Write a file beside its place and put it there in one step."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

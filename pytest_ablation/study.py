@@ -17,7 +17,7 @@ from pytest_ablation.ablation import Ablation
 from pytest_ablation.arm import Arm
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.duets import Duets
-from pytest_ablation.entry import DamagedEntryError, Entry, NewerEntryError
+from pytest_ablation.entry import DamagedEntryError, Kept, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import (
@@ -49,7 +49,7 @@ class Study:
         asked_seeds: Least and most seeds an arm, as the user has them.
         alpha: Error rate of a verdict.
         comparisons: Comparisons that the session's tests make, as far as their code shows.
-        refresh: Whether runs from before this session count.
+        refresh: Whether runs from before this session are left aside.
         executor: Who trains.
         reference: What an earlier session saved, to compare with; None where none is named.
         trained: Fingerprints of the trials trained in this session.
@@ -254,7 +254,7 @@ class Study:
         return self._started if self.refresh else 0.0
 
     @cached_property
-    def kept_runs(self) -> list[Entry]:
+    def kept_runs(self) -> list[Kept]:
         """All runs in the store that can be used."""
         entries = []
         for key in self.store.keys("runs"):

@@ -268,31 +268,31 @@ def _row(
     experiment: str,
     arm: str,
     entries: tuple[Entry, ...],
-    reference: Entry,
+    baseline: Entry,
     then: Saved | None,
     now: Saved | None,
 ) -> Row:
     longest = max(entries, key=lambda entry: len(entry.runs), default=None)
-    runs = longest.runs if longest and arm else reference.baseline
-    params = longest.params if longest and arm else reference.baseline_params
-    base = reference.baseline
+    runs = longest.runs if longest and arm else baseline.baseline
+    params = longest.params if longest and arm else baseline.baseline_params
+    base = baseline.baseline
     timed = [
         each.value
         for entry in entries
         for each in entry.compared
         if (each.quantity, each.form) == (TIME.name, "ratio")
     ]
-    measure = metric(reference.metric)
-    more_trained = gap(reference.metric, reference.less_is_better)
+    measure = metric(baseline.metric)
+    more_trained = gap(baseline.metric, baseline.less_is_better)
     is_paired = bool(entries) and entries[0].is_paired
     low, high = (
-        _limits(measure, runs, base, reference.facts, is_paired=is_paired)
+        _limits(measure, runs, base, baseline.facts, is_paired=is_paired)
         if arm
         else (math.nan, math.nan)
     )
-    value_low, value_high = _limits(measure, runs, None, reference.facts)
-    since = _since(measure, runs, then, now, reference.facts)
-    is_timed = bool(base) and not reference.has_settings
+    value_low, value_high = _limits(measure, runs, None, baseline.facts)
+    since = _since(measure, runs, then, now, baseline.facts)
+    is_timed = bool(base) and not baseline.has_settings
     numbers: dict[str, Any] = {
         "measure": measure,
         "value": mean(runs, measure.of),
@@ -304,25 +304,25 @@ def _row(
         "since": since[0],
         "since_low": since[1],
         "since_high": since[2],
-        "train_value": mean(runs, training(reference.metric).of),
+        "train_value": mean(runs, training(baseline.metric).of),
         "gap": mean(runs, more_trained.of),
         "gap_change": mean(runs, more_trained.of) - mean(base, more_trained.of),
         "wall": mean(runs, WALL.of),
         "time_ratio": timed[-1] if timed else 1.0 if is_timed and not arm else math.nan,
         "params": params,
-        "params_ratio": params / (reference.baseline_params or math.nan),
+        "params_ratio": params / (baseline.baseline_params or math.nan),
         "diverged": sum(run.diverged is not None for run in runs),
     }
-    decides = not reference.facts["decides_nothing"]
+    decides = not baseline.facts["decides_nothing"]
     return Row(
         experiment=experiment,
         arm=arm or "baseline",
         tests=entries,
         runs=runs,
-        recipe=longest.recipe if longest and arm else reference.baseline_recipe,
+        recipe=longest.recipe if longest and arm else baseline.baseline_recipe,
         sentence=_without_metric(runs)
         if runs and decides and math.isnan(numbers["value"])
-        else _sentence(arm, numbers, reference, decides),
+        else _sentence(arm, numbers, baseline, decides),
         **numbers,
     )
 
@@ -372,15 +372,15 @@ def _since(
     return change, *((low, high) if seeds > 1 else (math.nan, math.nan))
 
 
-def _sentence(arm: str, row: Mapping[str, Any], reference: Entry, decides: bool) -> str:
+def _sentence(arm: str, row: Mapping[str, Any], baseline: Entry, decides: bool) -> str:
     """Return the finding in a sentence, of the means over the seeds."""
-    measure, classes = row["measure"], len(reference.classes)
+    measure, classes = row["measure"], len(baseline.classes)
     if math.isnan(row["value"]):
         return "Not trained."
     if not decides:
         return "Too short a training to tell."
     value, train_value = (said(row[name], measure.unit) for name in ("value", "train_value"))
-    if not arm and reference.has_settings and measure is ACCURACY:
+    if not arm and baseline.has_settings and measure is ACCURACY:
         more = "" if math.isnan(row["train_value"]) else f" and {train_value} on training examples"
         return f"It reaches {value} on test examples{more}."
     if not arm and measure is not ACCURACY:
@@ -402,7 +402,7 @@ def _sentence(arm: str, row: Mapping[str, Any], reference: Entry, decides: bool)
     elif measure is ACCURACY:
         change = f"{'Costs' if row['change'] < 0 else 'Gains'} {_size(by)} of accuracy"
     else:
-        worse = (row["change"] > 0) == reference.less_is_better
+        worse = (row["change"] > 0) == baseline.less_is_better
         change = f"{'Raises' if row['change'] > 0 else 'Lowers'} {measure.name} by {_size(by)}"
         change += f" ({'worse' if worse else 'better'})"
     parts = [change]

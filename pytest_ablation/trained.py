@@ -30,13 +30,13 @@ class Trained:
 
     Attributes:
         arm: What is trained.
-        reference: The baseline's arm, where this is a variant.
+        baseline: The baseline's arm, where this is a variant.
         asserted: The comparisons of the test.
         parts: Gives the two arms that the variant's ablation is the sum of; none of a single one.
     """
 
     arm: Arm
-    reference: Arm | None = None
+    baseline: Arm | None = None
     asserted: Asserted = field(default_factory=Asserted)
     parts: Callable[[], tuple[Arm, ...]] = tuple
 
@@ -56,7 +56,7 @@ class Trained:
 
         Of another main metric than accuracy: how much better it is on the training examples.
         """
-        experiment = (self.reference or self.arm).experiment
+        experiment = (self.baseline or self.arm).experiment
         name = experiment.main_metric
         self.arm.experiment.check_metric(name)
         return self._quantity(measures.gap(name, experiment.less_is_better))
@@ -88,9 +88,9 @@ class Trained:
         Raises:
             AblationError: Of a baseline.
         """
-        if self.reference is None:
+        if self.baseline is None:
             raise AblationError("baseline.difference: only a variant differs from the baseline.")
-        return differences.of(self.arm, self.reference)
+        return differences.of(self.arm, self.baseline)
 
     def metric(self, name: str) -> Quantity:
         """Any metric that the recipe compiles, on the test set, or that a trainer returns."""
@@ -100,7 +100,7 @@ class Trained:
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs, one a seed, of the seeds that the test has looked at."""
-        count = looked_at(self.arm, self.asserted, is_variant=self.reference is not None)
+        count = looked_at(self.arm, self.asserted, is_variant=self.baseline is not None)
         return tuple(self.arm.run(seed) for seed in range(count))
 
     @property
@@ -137,10 +137,10 @@ class Trained:
                 "training of its own. Compare what it does: variant.accuracy.change."
             )
         if measure.name in OF_STEPS and self.arm.made is not None:
-            owner = "baseline" if self.reference is None else "variant"
+            owner = "baseline" if self.baseline is None else "variant"
             raise AblationError(
                 f"{owner}.{measure.name}: {self.arm.experiment.trainer} is a trainer of your own, "
                 "whose steps are not known. Compare wall, the seconds a training takes"
-                + (", as variant.wall.ratio." if self.reference else ".")
+                + (", as variant.wall.ratio." if self.baseline else ".")
             )
-        return Quantity(measure, self.arm, self.reference, self.asserted, self.parts)
+        return Quantity(measure, self.arm, self.baseline, self.asserted, self.parts)

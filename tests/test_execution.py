@@ -240,7 +240,6 @@ def test_a_ratio_that_leaves_a_bound_open_is_measured_again(
     open_yet = Settled(bound=Bound(at_least=median(first.log_ratios)))
     second = study.duets.of(wide, baseline, open_yet)
     assert second is not first
-    assert open_yet(second) or second.seconds >= 2.0
 
 
 @pytest.mark.parametrize("process", ["", "gw0"])
@@ -330,15 +329,16 @@ def test_workers_share_the_cores(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("allowed", "devices"), [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-a, GPU-b", 2)]
+    ("allowed", "devices"),
+    [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-a, GPU-b", ["GPU-a", "GPU-b"])],
 )
 def test_workers_keep_to_the_gpus_they_may_use(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: str, devices: object
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, allowed: str, devices: list[str]
 ) -> None:
     """One worker a GPU, each seeing its own, of those that CUDA_VISIBLE_DEVICES allows."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
     found = device.gpus()
-    assert found == devices or len(found) == devices
+    assert found == devices
     executor = local.executor(
         Store(tmp_path),
         workers=None,

@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_ablation.data import maps, pickles
-from pytest_ablation.dataset import Dataset
-from pytest_ablation.errors import DataError
+from pytest_ablation.dataset import PARTS, Dataset
+from pytest_ablation.errors import DataError, one_line
 
 Bytes = NDArray[np.uint8]
 Splits = tuple[Bytes, Bytes, Bytes, Bytes]
 
 # fmt: off
+LISTED = 8  # of what is in a folder
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer",
            "dog", "frog", "horse", "ship", "truck")
 # fmt: on
@@ -34,7 +35,6 @@ BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 RECORDS_PER_BATCH = 10_000
 PIXELS = 3 * 32 * 32  # of a record: the red, the green and the blue plane
 
-_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _FOLDERS = (
     "",
     "cifar-10-batches-py",
@@ -145,9 +145,9 @@ def _find_batches(path: Path) -> tuple[Path, _Layout]:
     )
 
 
-def _listing(folder: Path, most: int = 8) -> str:
+def _listing(folder: Path) -> str:
     names = sorted(entry.name for entry in folder.iterdir())
-    return (", ".join(names[:most]) or "nothing") + (", …" if len(names) > most else "")
+    return (", ".join(names[:LISTED]) or "nothing") + (", …" if len(names) > LISTED else "")
 
 
 def _key(files: tuple[Path, ...], sha256: str) -> str:
@@ -185,7 +185,7 @@ def _read_archive(path: Path) -> Splits:
             return splits
     except (tarfile.TarError, zlib.error, LZMAError, EOFError, OSError, ValueError) as error:
         raise DataError(
-            f"{path} is not a tar archive that can be read to its end ({_one_line(error)})."
+            f"{path} is not a tar archive that can be read to its end ({one_line(error)})."
         ) from error
 
 
@@ -265,15 +265,15 @@ def _check_labels(lowest: int, highest: int, where: str) -> None:
 def _read_npz(path: Path) -> Splits:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for name in _ARRAYS:
+            for name in PARTS:
                 if name not in arrays.files:
                     there = ", ".join(arrays.files) or "nothing"
                     raise DataError(f"{path}: no array {name}. It holds: {there}.")
-            x_train, y_train, x_test, y_test = (arrays[name] for name in _ARRAYS)
+            x_train, y_train, x_test, y_test = (arrays[name] for name in PARTS)
     except DataError:
         raise
     except Exception as error:  # numpy and zipfile raise a dozen kinds on a damaged file.
-        raise DataError(f"{path} is not an .npz of plain arrays ({_one_line(error)}).") from error
+        raise DataError(f"{path} is not an .npz of plain arrays ({one_line(error)}).") from error
     for split, images, labels in (("train", x_train, y_train), ("test", x_test, y_test)):
         _check_images(images, f"{path}: x_{split}")
         _check_label_array(labels, len(images), f"{path}: y_{split}")
@@ -303,10 +303,6 @@ def _flat(labels: NDArray[Any]) -> Bytes:
 
 def _kind(value: Any) -> str:
     return str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 _Batch = tuple[str, _Layout, str, bytes]  # name, layout, what to call it in an error, content

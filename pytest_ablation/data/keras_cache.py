@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_ablation.data import cifar10, maps
 from pytest_ablation.dataset import Dataset
-from pytest_ablation.errors import DataError
+from pytest_ablation.errors import DataError, one_line
 
 # As in keras.datasets.cifar10, and under the name it looks for, so that Keras finds it too.
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
@@ -80,7 +80,7 @@ def _download(cache: Path) -> Path:
         try:
             return _get_file()
         except Exception as error:  # get_file raises bare Exception, and whatever the network does.
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            reason = one_line(error)
             with contextlib.suppress(OSError):
                 failure.write_text(reason, encoding="utf-8")
             raise DataError(reason) from error

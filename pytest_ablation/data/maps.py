@@ -20,11 +20,10 @@ import numpy as np
 from filelock import FileLock
 
 from pytest_ablation import arrays
-from pytest_ablation.dataset import Dataset
+from pytest_ablation.dataset import PARTS, Dataset
 from pytest_ablation.errors import DataError
 
 _FORMAT = 1
-_PARTS = ("x_train", "y_train", "x_test", "y_test")
 _TEXTS = ("name", "source", "stand_in")
 
 
@@ -142,7 +141,7 @@ def _read(entry: Path) -> Dataset | None:
         if {file: _describe(array) for file, array in files.items()} != meta["arrays"]:
             return None
         forms = meta.get("forms", {})
-        parts = {part: _formed(forms.get(part, part), files) for part in _PARTS}
+        parts = {part: _formed(forms.get(part, part), files) for part in PARTS}
         texts: dict[str, Any] = {name: str(meta[name]) for name in _TEXTS}
         data = Dataset(**parts, **texts, classes=tuple(meta["classes"]))
         return data.known_as(meta["digest"])
@@ -162,7 +161,7 @@ def _write(entry: Path, data: Dataset) -> None:
     unfinished.mkdir()
     try:
         files: dict[str, Any] = {}
-        forms = {part: _form(getattr(data, part), part, files) for part in _PARTS}
+        forms = {part: _form(getattr(data, part), part, files) for part in PARTS}
         for name, array in files.items():
             with (unfinished / f"{name}.npy").open("wb") as file:
                 np.save(file, array, allow_pickle=False)

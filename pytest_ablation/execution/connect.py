@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, one_line
 from pytest_ablation.execution.board import Waiting
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import cores
@@ -110,7 +110,7 @@ def _connect(asked: str, address: str, cpus: int, shows_output: bool) -> None:
     if thread.is_alive():
         raise AblationError(f"{wrong}: it said nothing for {SECONDS_TO_CONNECT:.0f} s. {_ADVICE}")
     if failed:
-        cause = " ".join(str(failed[0]).split()) or type(failed[0]).__name__
+        cause = one_line(failed[0])
         raise AblationError(f"{wrong}: {cause}") from failed[0]
 
 

@@ -27,7 +27,6 @@ from pytest_ablation.execution.task import Result, Task, Together, Training
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 
-SECONDS_BETWEEN_LOOKS = 0.25
 ATTEMPTS = 2
 
 
@@ -191,10 +190,10 @@ class Workers:
             self._dispatch()  # another session may have let go of a trial
             # Not before somebody waits: until then it is not known what is needed next.
             self._start_expected()
-            if time.monotonic() - self._shown >= SECONDS_BETWEEN_LOOKS:  # others end in between
+            if time.monotonic() - self._shown >= sharing.SECONDS_BETWEEN_LOOKS:
                 show(self._board(key))
                 self._shown = time.monotonic()
-            self._changed.wait(SECONDS_BETWEEN_LOOKS)
+            self._changed.wait(sharing.SECONDS_BETWEEN_LOOKS)
 
     def _board(self, key: str) -> Board:
         told = self.store.told()

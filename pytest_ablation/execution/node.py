@@ -83,12 +83,10 @@ class News:
 
     Attributes:
         node: The node's name and address.
-        process: The process that does it.
         progress: How far it is; None at its beginning.
     """
 
     node: str
-    process: int
     progress: Progress | None = None
 
 
@@ -120,7 +118,7 @@ def do(sent: Sent) -> Returned:
 
 def _done(sent: Sent, node: str) -> Returned:
     started, key = time.perf_counter(), sent.task.key
-    sent.board.tell.remote(key, News(node, os.getpid()))
+    sent.board.tell.remote(key, News(node))
     for trial in trials(sent.task):
         _check_versions(trial, node)
     if sent.own is not None:
@@ -131,7 +129,7 @@ def _done(sent: Sent, node: str) -> Returned:
         nonlocal last
         if time.monotonic() - last >= SECONDS_BETWEEN_NEWS:
             last = time.monotonic()
-            sent.board.tell.remote(key, News(node, os.getpid(), progress))
+            sent.board.tell.remote(key, News(node, progress))
 
     with _folder(sent) as folder:
         store = Store(folder)

@@ -29,6 +29,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pytest_ablation import arrays
 from pytest_ablation.data import sample
+from pytest_ablation.dataset import PARTS
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution import by_value, node
 from pytest_ablation.execution.board import Usage
@@ -226,10 +227,7 @@ class Cluster:
             return data
         if data.args not in self._data:
             whole = data()
-            plain = {
-                name: arrays.mapped(_in_memory, getattr(whole, name))
-                for name in ("x_train", "y_train", "x_test", "y_test")
-            }
+            plain = {name: arrays.mapped(_in_memory, getattr(whole, name)) for name in PARTS}
             self._data[data.args] = ray.put(replace(whole, **plain))
         return partial(node.found, self._data[data.args], data, self._token)
 

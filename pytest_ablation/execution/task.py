@@ -38,7 +38,8 @@ class Result:
     """What came of a task.
 
     Attributes:
-        value: A run, or a duet.
+        value: A run; a duet; of a probe, seconds a step; of lesions their runs, and of several
+            seeds their results, by fingerprint.
         trained: Whether it was done now, and not found in the store.
         warned: What there was to warn of in another process.
     """

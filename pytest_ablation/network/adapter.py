@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-Shape = tuple[int | None, ...]
+from pytest_ablation.network.graph import Shape
 
 POOLINGS = {1: layers.AveragePooling1D, 2: layers.AveragePooling2D, 3: layers.AveragePooling3D}
 GLOBAL_POOLINGS = {

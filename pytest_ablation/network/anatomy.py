@@ -45,34 +45,29 @@ def of(
         shape: Of an example, where the network does not say it.
         config: The network's configuration, where it is at hand.
     """
+    leaves = dict(_leaves(model))
     return Anatomy(
         config=config or blueprint.of(model),
         count=model.count_params(),
-        params=_params(model),
-        lines=dict(_listed(model)),
+        params={name: layer.count_params() if layer.built else 0 for name, layer in leaves.items()},
+        lines={name: _line(name, layer) for name, layer in leaves.items()},
         cost=costs.of(model, shape),
     )
 
 
-def _params(model: keras.Model, path: str = "") -> dict[str, int]:
-    result: dict[str, int] = {}
+def _leaves(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the layers by path, those of a network within the network in its place."""
     for layer in model.layers:
-        name = path + layer.name
-        if isinstance(layer, keras.Model) and hasattr(layer, "layers") and layer.layers:
-            result |= _params(layer, f"{name}/")
+        if isinstance(layer, keras.Model) and layer.layers:
+            yield from _leaves(layer, f"{path}{layer.name}/")
         else:
-            result[name] = layer.count_params() if layer.built else 0
-    return result
+            yield path + layer.name, layer
 
 
-def _listed(model: keras.Model, path: str = "") -> Iterator[tuple[str, str]]:
-    for layer in model.layers:
-        name = path + layer.name
-        if isinstance(layer, keras.Model) and hasattr(layer, "layers") and layer.layers:
-            yield from _listed(layer, f"{name}/")
-            continue
-        params = f", {said(layer.count_params(), 'count')}" if layer.built and layer.weights else ""
-        yield name, f"{name} ({type(layer).__name__}) {_shape(layer)}{params}".rstrip()
+def _line(name: str, layer: keras.layers.Layer) -> str:
+    """Return what to say of a layer: name, class, shape and parameters."""
+    params = f", {said(layer.count_params(), 'count')}" if layer.built and layer.weights else ""
+    return f"{name} ({type(layer).__name__}) {_shape(layer)}{params}".rstrip()
 
 
 def _shape(layer: keras.layers.Layer) -> str:

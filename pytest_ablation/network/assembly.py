@@ -10,6 +10,7 @@ import keras
 from pytest_ablation.errors import AblationError, UnbuildableError
 from pytest_ablation.network import masks, spare
 from pytest_ablation.network.adapter import adapters
+from pytest_ablation.network.blueprint import first_line
 from pytest_ablation.network.graph import (
     UNMASKED,
     Bridge,
@@ -22,7 +23,7 @@ from pytest_ablation.network.graph import (
     refs_in,
     sites,
 )
-from pytest_ablation.network.layer import first_line, said_shape, said_shapes
+from pytest_ablation.network.layer import said_shape, said_shapes
 from pytest_ablation.network.naming import keras_name
 from pytest_ablation.network.weightless import without_weights
 

@@ -15,7 +15,9 @@ from types import FunctionType
 from typing import Any
 
 import keras
-from keras.src.saving.serialization_lib import SafeModeScope  # private: likewise, for a while
+from keras.src.saving.serialization_lib import (
+    SafeModeScope,  # private: from_config has no safe_mode
+)
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
@@ -61,7 +63,7 @@ def shaped(model: keras.Model, shapes: Any) -> keras.Model:
         except Exception as error:  # whatever a layer raises of what it cannot take
             raise AblationError(
                 f"the network cannot take the data's examples, of shape {_said(shapes)}: "
-                f"{str(error).splitlines()[0]}"
+                f"{first_line(error)}."
             ) from error
     return model
 
@@ -269,22 +271,22 @@ def deserialized(config: Any) -> Any:
 
     The configuration comes from the user's own study, never from a file.
     """
-    own = dict(_own_objects(config))
+    own = dict(own_objects(config))
     return keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
 
 
 def from_config(layer: Any, config: Mapping[str, Any]) -> Any:
     """Return a layer of the class of another, its own classes and functions found likewise."""
     said = _with_modules(_unbuilt(dict(config)), _modules([layer]))
-    with keras.saving.custom_object_scope(dict(_own_objects(said))), SafeModeScope(False):
+    with keras.saving.custom_object_scope(dict(own_objects(said))), SafeModeScope(False):
         return type(layer).from_config(said)
 
 
-def _own_objects(config: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a configuration names in modules that are not Keras's, by its name there."""
+def own_objects(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the user's own classes and functions that a configuration names, by the name there."""
     if isinstance(config, list):
         for value in config:
-            yield from _own_objects(value)
+            yield from own_objects(value)
     if not isinstance(config, dict):
         return
     module, kind, name = (config.get(key) for key in ("module", "class_name", "registered_name"))
@@ -294,21 +296,29 @@ def _own_objects(config: Any) -> Iterator[tuple[str, Any]]:
         if hasattr(found, own):
             yield own if kind == "function" else str(name), getattr(found, own)
     for value in config.values():
-        yield from _own_objects(value)
+        yield from own_objects(value)
+
+
+def first_line(error: BaseException) -> str:
+    """Return what Keras says is wrong, without what it puts before it."""
+    said = re.sub(r"\x1b\[\d+m", "", str(error))
+    said = re.split("Exception encountered: |Error encountered:", said)[-1]
+    lines = [line for line in said.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
+        del lines[0]
+    if not lines:
+        return type(error).__name__
+    return re.split(" Make sure custom| Inputs received:| for '{{node", lines[0])[0].strip(" .")
 
 
 def _deserialized(config: dict[str, Any]) -> keras.Model:
     try:
         return deserialized(config)
     except (TypeError, ImportError) as error:
-        cause = str(error).splitlines()[0]
-        if "Exception encountered: " in str(error):
-            cause = str(error).rpartition("Exception encountered: ")[2].splitlines()[0]
-        cause = cause.partition(" Make sure custom")[0]
         raise AblationError(
-            f"the network cannot be rebuilt from its configuration: {cause} Layers and functions "
-            "of your own must stand at the top level of a module, and give their settings by "
-            "get_config."
+            f"the network cannot be rebuilt from its configuration: {first_line(error)}. Layers "
+            "and functions of your own must stand at the top level of a module, and give their "
+            "settings by get_config."
         ) from error
 
 

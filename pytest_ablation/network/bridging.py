@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from typing import Any, TypeAlias
@@ -59,8 +59,8 @@ def outermost(chosen: Iterable[Site]) -> list[Site]:
     return [site for site in chosen if keys.isdisjoint(site.within)]
 
 
-def is_network(site: Site) -> bool:
-    """Tell a network within the network."""
+def is_opened(site: Site) -> bool:
+    """Tell a network within the network that was read as a graph too."""
     return site.key != id(site.layer)
 
 
@@ -70,15 +70,13 @@ def leaving(graph: Graph, region: set[int]) -> list[Ref]:
     return [ref for ref in dict.fromkeys([*taken, *refs_in(graph.outputs)]) if ref.node in region]
 
 
-def bridged(graph: Graph, to: Mapping[Ref, Ref], wanted: Any, name: str, asked: Asked) -> Graph:
-    """Return the graph with each tensor replaced by another that comes over a bridge."""
-    for old, new in to.items():
-        number = graph.free
-        bridge = Bridge(name, wanted, asked.repair, asked.edit, old.place)
-        graph = graph.with_node(number, Node(bridge, (new,)), after=new.node)
-        graph = graph.redirected({old: Ref(number)}, but=frozenset([number]))
-        graph = with_fields(graph, shapes={**graph.shapes, Ref(number): wanted})
-    return graph
+def bridged(graph: Graph, old: Ref, new: Ref, wanted: Any, name: str, asked: Asked) -> Graph:
+    """Return the graph with a tensor replaced by another that comes over a bridge."""
+    number = graph.free
+    bridge = Bridge(name, wanted, asked.repair, asked.edit, old.place)
+    graph = graph.with_node(number, Node(bridge, (new,)), after=new.node)
+    graph = graph.redirected({old: Ref(number)}, but=frozenset([number]))
+    return with_fields(graph, shapes={**graph.shapes, Ref(number): wanted})
 
 
 def name_of(graph: Graph, ref: Ref) -> str:

@@ -13,7 +13,7 @@ from pytest_ablation.network.bridging import (
     Edited,
     at_levels,
     bridged,
-    is_network,
+    is_opened,
     leaving,
     outermost,
     told,
@@ -28,7 +28,8 @@ from pytest_ablation.network.graph import (
     refs_in,
     sites,
 )
-from pytest_ablation.selectors import Selector, Shortcut, select
+from pytest_ablation.network.selecting import select
+from pytest_ablation.selectors import Selector, Shortcut
 
 # What one input of these would be alone nobody can say.
 NEVER_ALONE = ("Dot", "Subtract")
@@ -105,7 +106,7 @@ def _merges(chosen: Sequence[Site]) -> list[Site]:
         raise AblationError(
             f'one tensor enters "{chosen[0].path}": it is no merge, and nothing would be left.'
         )
-    if networks := [site.path for site in merges if is_network(site)]:
+    if networks := [site.path for site in merges if is_opened(site)]:
         raise AblationError(
             f'"{networks[0]}" is a network within the network: what its inputs are for is not '
             f'known here. Name a merge in it: into="{networks[0]}/…".'
@@ -198,7 +199,7 @@ def _without_inputs(graph: Graph, number: int, gone: Sequence[Ref], asked: Asked
         )
     for old, new in to.items():
         name = node.layer.name
-        graph = bridged(graph, {old: new}, graph.shapes.get(old), name, asked)
+        graph = bridged(graph, old, new, graph.shapes.get(old), name, asked)
     return graph
 
 

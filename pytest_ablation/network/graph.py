@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import keras
 
-Layer: TypeAlias = keras.layers.Layer
+from pytest_ablation.network import layer
+
 Shape: TypeAlias = tuple[int | None, ...]
 
 UNMASKED = "a mask that Keras did not pass on"  # in the place of an argument of a call
@@ -182,7 +183,7 @@ class Site(NamedTuple):
 def sites(graph: Graph, path: str = "", within: tuple[int, ...] = ()) -> list[Site]:
     """Return all layers of a graph, each once, a nested network before what is in it."""
     given = {ref.node for ref in refs_in(graph.inputs)}
-    found: dict[int, Site] = {}
+    found: set[int] = set()
     inner: list[Site] = []
     for number, node in graph.nodes.items():
         layer = node.layer.model if isinstance(node.layer, Graph) else node.layer
@@ -191,7 +192,7 @@ def sites(graph: Graph, path: str = "", within: tuple[int, ...] = ()) -> list[Si
         where = path + str(layer.name)
         is_merge = len(set(map(graph.source, node.refs))) > 1
         inner.append(Site(where, layer, id(node.layer), within, number in given, is_merge))
-        found[id(node.layer)] = inner[-1]
+        found.add(id(node.layer))
         if isinstance(node.layer, Graph):
             below = sites(node.layer, f"{where}/", (*within, id(node.layer)))
             inner += [site for site in below if not site.is_input]
@@ -247,3 +248,36 @@ def descendants(graph: Graph, number: int) -> set[int]:
         if not found.isdisjoint(ref.node for ref in node.refs):
             found.add(each)
     return found
+
+
+def same(before: Graph, after: Graph) -> bool:
+    """Tell whether two graphs are of the same layers, set alike and connected alike."""
+    (one, one_ends), (other, other_ends) = (
+        _without_bridges(each.pruned()) for each in (before, after)
+    )
+    if one.keys() != other.keys() or one_ends != other_ends:
+        return False
+    return all(
+        (node.args, node.kwargs) == (other[number].args, other[number].kwargs)
+        and _alike(node.layer, other[number].layer)
+        for number, node in one.items()
+    )
+
+
+def _without_bridges(graph: Graph) -> tuple[dict[int, Node], Any]:
+    nodes = {
+        number: Node(
+            node.layer, mapped(graph.source, node.args), mapped(graph.source, dict(node.kwargs))
+        )
+        for number, node in graph.nodes.items()
+        if not isinstance(node.layer, Bridge)
+    }
+    return nodes, mapped(graph.source, graph.outputs)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, Graph) and isinstance(other, Graph):
+        return same(one, other)
+    return type(one) is type(other) and layer.config(one) == layer.config(other)

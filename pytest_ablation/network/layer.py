@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -11,7 +10,7 @@ import keras
 
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.network.adapted import told_what_was_adapted
-from pytest_ablation.network.blueprint import from_config
+from pytest_ablation.network.blueprint import first_line, from_config
 from pytest_ablation.network.naming import keras_name
 
 Layer: TypeAlias = keras.layers.Layer
@@ -130,18 +129,6 @@ def said_shape(shape: tuple[int | None, ...]) -> str:
 def said_shapes(shapes: Sequence[tuple[int | None, ...]]) -> str:
     """Return several shapes."""
     return ", ".join(map(said_shape, shapes))
-
-
-def first_line(error: BaseException) -> str:
-    """Return what Keras says is wrong, without what it puts before it."""
-    said = re.sub(r"\x1b\[\d+m", "", str(error))
-    said = re.split("Exception encountered: |Error encountered:", said)[-1]
-    lines = [line for line in said.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
-        del lines[0]
-    if not lines:
-        return type(error).__name__
-    return re.split(" Make sure custom| Inputs received:| for '{{node", lines[0])[0].strip(" .")
 
 
 def _is_derived(layer: Layer, name: str, config: Mapping[str, Any]) -> bool:

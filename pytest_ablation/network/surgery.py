@@ -20,7 +20,7 @@ from pytest_ablation.network.bridging import (
     Edited,
     at_levels,
     bridged,
-    is_network,
+    is_opened,
     leaving,
     name_of,
     names_of,
@@ -34,12 +34,12 @@ from pytest_ablation.network.graph import (
     Node,
     Ref,
     Site,
-    mapped,
     refs_in,
     sites,
 )
 from pytest_ablation.network.layer import LayerOrFunction
-from pytest_ablation.selectors import Selector, select
+from pytest_ablation.network.selecting import select
+from pytest_ablation.selectors import Selector
 
 SWITCHES = ("return_attention_scores", "use_causal_mask")
 
@@ -73,7 +73,7 @@ def configure(graph: Graph, selector: Selector, config: Mapping[str, Any], asked
     Raises:
         AblationError: A setting that a layer does not have, or a value that it refuses.
     """
-    chosen = [site for site in select(sites(graph), selector) if not is_network(site)]
+    chosen = [site for site in select(sites(graph), selector) if not is_opened(site)]
     if not chosen:
         raise AblationError(
             f'a network within the network has no settings. Name the layers in it: "{selector}/*".'
@@ -130,39 +130,6 @@ def _paths(chosen: Sequence[Site]) -> list[str]:
     return [site.path for site in chosen]
 
 
-def same(before: Graph, after: Graph) -> bool:
-    """Tell whether two graphs are of the same layers, set alike and connected alike."""
-    (one, one_ends), (other, other_ends) = (
-        _without_bridges(each.pruned()) for each in (before, after)
-    )
-    if one.keys() != other.keys() or one_ends != other_ends:
-        return False
-    return all(
-        (node.args, node.kwargs) == (other[number].args, other[number].kwargs)
-        and _alike(node.layer, other[number].layer)
-        for number, node in one.items()
-    )
-
-
-def _without_bridges(graph: Graph) -> tuple[dict[int, Node], Any]:
-    nodes = {
-        number: Node(
-            node.layer, mapped(graph.source, node.args), mapped(graph.source, dict(node.kwargs))
-        )
-        for number, node in graph.nodes.items()
-        if not isinstance(node.layer, Bridge)
-    }
-    return nodes, mapped(graph.source, graph.outputs)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if isinstance(one, Graph) and isinstance(other, Graph):
-        return same(one, other)
-    return type(one) is type(other) and layers.config(one) == layers.config(other)
-
-
 # --------------------------------------------------------------------------------------- insert
 
 
@@ -186,7 +153,7 @@ def _followed(graph: Graph, ref: Ref, node: Node, asked: Asked) -> Graph:
     name = node.layer.name
     graph = graph.with_node(number, node, after=ref.node)
     graph = graph.redirected({ref: Ref(number)}, but=frozenset([number]))
-    return bridged(graph, {Ref(number): Ref(number)}, graph.shapes.get(ref), name, asked)
+    return bridged(graph, Ref(number), Ref(number), graph.shapes.get(ref), name, asked)
 
 
 # --------------------------------------------------------------------------------------- remove
@@ -201,8 +168,8 @@ def _without(graph: Graph, keys: set[int], asked: Asked) -> Graph:
     for region in _regions(graph, gone):
         entering = _entering(graph, region)
         for ref in leaving(graph, region):
-            name = graph.nodes[graph.source(ref).node].layer.name
-            graph = bridged(graph, {ref: entering}, graph.shapes.get(ref), name, asked)
+            wanted, name = graph.shapes.get(ref), name_of(graph, ref)
+            graph = bridged(graph, ref, entering, wanted, name, asked)
     return graph.pruned()
 
 
@@ -278,7 +245,7 @@ def _with_layers(
         for number in numbers:
             for ref in leaving(level, {number}):
                 name = level.nodes[number].layer.name
-                level = bridged(level, {ref: ref}, level.shapes.get(ref), name, asked)
+                level = bridged(level, ref, ref, level.shapes.get(ref), name, asked)
         return level
 
     return at_levels(graph, chosen, renewed)

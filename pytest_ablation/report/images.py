@@ -9,8 +9,10 @@ import numpy as np
 
 from pytest_ablation.dataset import Dataset
 
+PER_CLASS = 10
 
-def sheet(data: Dataset, per_class: int = 10) -> str:
+
+def sheet(data: Dataset) -> str:
     """Return a PNG with a row of test images a class, in base64; empty where they are no images."""
     x, y = data.x_test, data.y_test
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray) or not data.classes:
@@ -20,9 +22,9 @@ def sheet(data: Dataset, per_class: int = 10) -> str:
     from PIL import Image
 
     height, width = x.shape[1:3]
-    rows = np.full((len(data.classes) * height, per_class * width, 3), 255, dtype=np.uint8)
+    rows = np.full((len(data.classes) * height, PER_CLASS * width, 3), 255, dtype=np.uint8)
     for label in range(len(data.classes)):
-        for place, image in enumerate(x[np.flatnonzero(y == label)[:per_class]]):
+        for place, image in enumerate(x[np.flatnonzero(y == label)[:PER_CLASS]]):
             top, left = label * height, place * width
             rows[top : top + height, left : left + width] = image
     png = io.BytesIO()

@@ -12,6 +12,8 @@ from pytest_ablation.quantity import said
 from pytest_ablation.report.progress import about, duration
 from pytest_ablation.report.words import UNKNOWN, count
 
+LISTED = 6  # changes of an ablation
+
 
 def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
     """Return the trials of all tests' plans as text, each once.
@@ -44,13 +46,13 @@ def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
     return "\n".join([*lines, *_changes(plans), "", *_sums(list(trials.values()), plans[0])])
 
 
-def _changes(plans: Sequence[Mapping[str, Any]], most: int = 6) -> list[str]:
+def _changes(plans: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what each ablation changes, a line a layer or setting."""
     lines = []
     for ablation, changes in {p["ablation"]: p["changes"] for p in plans if p["ablation"]}.items():
-        lines += ["", ablation, *(f"  {change}" for change in changes[:most])]
-        if len(changes) > most:
-            lines.append(f"  … and {len(changes) - most} more")
+        lines += ["", ablation, *(f"  {change}" for change in changes[:LISTED])]
+        if len(changes) > LISTED:
+            lines.append(f"  … and {len(changes) - LISTED} more")
     return lines
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_ablation.report.words import shortened
 from pytest_ablation.run import Progress
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _live(reporter: pytest.TerminalReporter, capture: CaptureManager | None) -> 
     from rich.live import Live
 
     writer = reporter.config.get_terminal_writer()
-    with _uncaptured(capture):
+    with uncaptured(capture):
         reporter.ensure_newline()
     console = Console(
         file=_Through(writer),  # type: ignore[arg-type] # of a file, it only needs to write
@@ -97,15 +98,15 @@ def _live(reporter: pytest.TerminalReporter, capture: CaptureManager | None) -> 
     )
 
     def show(board: Board) -> None:
-        with _uncaptured(capture):
+        with uncaptured(capture):
             live.update(_drawn(board, writer.fullwidth), refresh=True)
 
-    with _uncaptured(capture):
+    with uncaptured(capture):
         live.start()
     try:
         yield show
     finally:
-        with _uncaptured(capture):
+        with uncaptured(capture):
             live.stop()
 
 
@@ -128,7 +129,7 @@ def _drawn(board: Board, width: int) -> RenderableType:
     from rich.text import Text
 
     lines = [f"  {said(name, progress)}" for name, progress in board.running]
-    texts = [Text(_cut(line, width - 1), no_wrap=True) for line in lines]
+    texts = [Text(shortened(line, width - 1), no_wrap=True) for line in lines]
     if board.known > 1:
         full = round(BAR * board.done / board.known)
         bar = Text("  ")
@@ -148,7 +149,7 @@ def _write_plainly(
     if now - _last_line < SECONDS_BETWEEN_LINES or not board.running:
         return
     _last_line = now
-    with _uncaptured(capture):
+    with uncaptured(capture):
         reporter.ensure_newline()
         for name, progress in board.running:
             reporter.write_line(said(name, progress))
@@ -190,11 +191,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else line[: width - 1] + "…"
-
-
 @contextmanager
-def _uncaptured(capture: CaptureManager | None) -> Iterator[None]:
+def uncaptured(capture: CaptureManager | None) -> Iterator[None]:
+    """Have what is written reach the terminal in the midst of a test."""
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         yield

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_ablation import options, trackers
+from pytest_ablation import trackers
 
 if TYPE_CHECKING:
     from pytest_ablation.run import Run
@@ -26,10 +26,13 @@ LONGEST = 300  # characters of a tracker's complaint that are shown
 class Tracking:
     """Tells one tracker of the session: a plugin of pytest, and of this plugin's own hooks."""
 
-    def __init__(self, config: pytest.Config, name: str, where: str) -> None:
+    def __init__(
+        self, config: pytest.Config, name: str, where: str, exports: Sequence[Path]
+    ) -> None:
         self.config = config
         self.name = name
         self.where = where
+        self.exports = exports
         self.started = time.time()
         self.tracker: trackers.Tracker | None = None
         self.findings: Findings | None = None
@@ -77,7 +80,7 @@ class Tracking:
     def _files(self) -> Sequence[Path]:
         page = self.config.getoption("htmlpath", None)
         pages = [self.config.invocation_params.dir / page] if page else []
-        return [path for path in (*pages, *options.exports(self.config)) if path.is_file()]
+        return [path for path in (*pages, *self.exports) if path.is_file()]
 
     def _try(self, do: Callable[[trackers.Tracker], Any]) -> None:
         """Do something with the tracker, unless it has failed before."""

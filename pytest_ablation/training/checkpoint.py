@@ -1,12 +1,13 @@
-"""A training's unfinished state in a file: numbers and arrays behind a checksum, no pickle."""
+"""Numbers and arrays in a file, behind a checksum, no pickle.
+
+So a training's unfinished state is kept, and the weights that it ended with.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_ablation import files
 from pytest_ablation.errors import AblationWarning
 
 FORMAT = 1
@@ -25,13 +27,14 @@ def save(
 ) -> None:
     """Put a state in the place of the one before it, in one step.
 
-    A full disk costs a warning and leaves the state before it: the training goes on.
-
     Args:
         path: The file.
         fingerprint: The trial's.
         state: Numbers, texts, lists and dicts of them; NaN included.
         arrays: Of any shapes and dtypes.
+
+    Raises:
+        OSError: It cannot be written; the state before it is left.
     """
     head = {"format": FORMAT, "trial": fingerprint, "state": state}
     dtypes = [array.dtype.name for array in arrays]
@@ -40,16 +43,16 @@ def save(
     named["head"] = np.frombuffer(json.dumps({**head, "dtypes": dtypes}).encode(), np.uint8)
     np.savez(packed, **named)
     content = packed.getvalue()
-    temporary = ""
+    files.replaced(path, hashlib.sha256(content).digest() + content)
+
+
+def keep(
+    path: Path, fingerprint: str, state: Mapping[str, Any], arrays: Sequence[NDArray[Any]]
+) -> None:
+    """Save a training's unfinished state; a full disk costs a warning, and the training goes on."""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-        os.replace(temporary, path)
+        save(path, fingerprint, state, arrays)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         warnings.warn(
             AblationWarning(
                 f"the unfinished training cannot be kept in {path.parent} ({error}): were it "

@@ -17,7 +17,7 @@ import numpy as np
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
-from pytest_ablation.run import Duet
+from pytest_ablation.run import FIRST_LOOK, Duet
 from pytest_ablation.training import augmentation
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, sees_gpu
@@ -26,7 +26,6 @@ from pytest_ablation.training.fit import compiled
 
 WARM_UP_STEPS = 3
 LEAST_STEPS, MOST_STEPS, ENOUGH_SECONDS = 10, 30, 2.0  # of a few steps
-FIRST_LOOK = 20  # pairs; the next looks are at twice as many each
 BATCHES = 8
 
 Seconds = tuple[float, float]  # of the processor in all threads, and on the wall

@@ -1,4 +1,4 @@
-"""The Keras trainer: one trial from its plain data to its run, through public Keras 3 API only."""
+"""The Keras trainer: one trial from its plain data to its run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
+from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Trial
 from pytest_ablation.network import blueprint
 from pytest_ablation.recipe import Recipe
@@ -100,8 +101,17 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
 
 
 def keep_weights(path: Path, trial: Trial, model: keras.Model) -> None:
-    """Write a network's weights to a file."""
-    checkpoint.save(path, trial.fingerprint, {}, values(model.weights))
+    """Write a network's weights to a file; a full disk costs a warning."""
+    try:
+        checkpoint.save(path, trial.fingerprint, {}, values(model.weights))
+    except OSError as error:
+        warnings.warn(
+            AblationWarning(
+                f"the trained weights cannot be kept in {path.parent} ({error}): a lesion of this "
+                "network trains it anew."
+            ),
+            stacklevel=2,
+        )
 
 
 def finished(trial: Trial, model: keras.Model, state: State, measured: Sequence[Measured]) -> Run:
@@ -201,7 +211,7 @@ class _Keeper:
         if self._path is None:
             return
         started = time.perf_counter()
-        checkpoint.save(self._path, self._fingerprint, asdict(state), values(self._variables()))
+        checkpoint.keep(self._path, self._fingerprint, asdict(state), values(self._variables()))
         self._last = time.perf_counter()
         self._cost += self._last - started
 

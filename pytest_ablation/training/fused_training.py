@@ -45,7 +45,14 @@ Way: TypeAlias = Literal["vmap", "map"]
 
 @dataclass(eq=False)
 class FusedTraining:
-    """One training of several seeds."""
+    """One training of several seeds.
+
+    Attributes:
+        trials: One a seed, and alike but for it.
+        data: Examples, at the profile's size.
+        watchers: Of each trial, in their order: who is told, and where it is kept.
+        way: How the seeds share the device.
+    """
 
     trials: Sequence[Trial]
     data: Dataset
@@ -309,7 +316,7 @@ class FusedTraining:
             state.wall = self._wall
         values = [np.asarray(values) for part in self.variables for values in part]
         states = [asdict(state) for state in self.states]
-        checkpoint.save(path, self._name, {"states": states}, values)
+        checkpoint.keep(path, self._name, {"states": states}, values)
         self.last_kept = time.perf_counter()
 
     def _resume(self) -> None:

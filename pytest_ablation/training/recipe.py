@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -91,7 +90,8 @@ def sources(recipe: Recipe) -> dict[str, str]:
         thing if callable(thing) and hasattr(thing, "__qualname__") else type(thing)
         for thing in things
     ]
-    kinds += _classes(_optimizer(recipe), augmentation.serialized(recipe.augmentation))
+    configs = [_optimizer(recipe), augmentation.serialized(recipe.augmentation)]
+    kinds += [thing for _, thing in blueprint.own_objects(configs)]
     kinds += callbacks.named(recipe.callbacks)
     return {
         f"{kind.__module__}:{kind.__qualname__}": source_hash(kind)
@@ -177,26 +177,6 @@ def _learning_rate(recipe: Recipe) -> Any:
             )
         rate = made
     return _serialized(rate) if isinstance(rate, schedule) else rate
-
-
-def _classes(*configs: Any) -> list[type]:
-    """Return the classes that Keras configurations name in modules other than Keras's."""
-    return [
-        getattr(sys.modules[module], name)
-        for module, name in _named(list(configs))
-        if hasattr(sys.modules.get(module), name)
-    ]
-
-
-def _named(config: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(config, list):
-        for each in config:
-            yield from _named(each)
-    elif isinstance(config, dict):
-        module = config.get("module")
-        if isinstance(module, str) and module.partition(".")[0] not in ("keras", "builtins"):
-            yield module, config["class_name"]
-        yield from _named(list(config.values()))
 
 
 def _leaves(things: Any) -> list[Any]:
