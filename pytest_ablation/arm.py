@@ -152,6 +152,7 @@ class Arm:
 
         from pytest_ablation.network import blueprint
         from pytest_ablation.training import recipe as recipes
+        from pytest_ablation.training.corrected import corrected
 
         experiment = self.experiment
         recipe, as_json, sources = self.study.recipe(experiment)
@@ -165,7 +166,10 @@ class Arm:
             seed=0,
             trainer=experiment.trainer,
             sources={**blueprint.sources(self.model), **sources},
-            versions={"backend": backend, "keras": keras.__version__, backend: version(backend)},
+            versions={
+                **{"backend": backend, "keras": keras.__version__, backend: version(backend)},
+                **corrected(recipe, self.model, experiment.data),
+            },
         )
 
     @cached_property

@@ -105,6 +105,13 @@ class Dataset:
                 "labels."
             )
 
+        for array in arrays.each(y):
+            if array.dtype.kind in "ui" and array.dtype.itemsize >= 4 and _is_large(array):
+                raise DataError(
+                    f"{self.name}: {split} labels beyond 32 bits, as which whole numbers are read. "
+                    'Give y_train and y_test .astype("float64").'
+                )
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the content: shapes, dtypes and values of the arrays, and their names."""
@@ -114,3 +121,8 @@ class Dataset:
         """Return this data with a fingerprint that was computed before; a changed copy has none."""
         self.__dict__["fingerprint"] = fingerprint
         return self
+
+
+def _is_large(array: Any) -> bool:
+    """Tell whether numbers are beyond what 32 bits hold."""
+    return int(array.max()) >= 1 << 31 or int(array.min()) < -(1 << 31)

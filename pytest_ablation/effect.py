@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -189,7 +190,9 @@ class Effect:
 
     def point(self, scaled: float) -> float:
         """Return as it is said what was decided on."""
-        return math.exp(scaled) if self.form == "ratio" else scaled
+        if self.form != "ratio":
+            return scaled
+        return math.exp(scaled) if scaled < math.log(sys.float_info.max) else math.inf
 
     # ------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pytest_ablation import beside, per_class, settings
 from pytest_ablation import reference as references
 from pytest_ablation.beside import Pair
 from pytest_ablation.claim import Compared
-from pytest_ablation.experiment import Lesion
+from pytest_ablation.experiment import CORRECTED, Lesion
 from pytest_ablation.per_class import ClassChange
 from pytest_ablation.reference import Saved
 from pytest_ablation.run import Run
@@ -171,7 +171,11 @@ def _facts(arm: Arm) -> dict[str, Any]:
     """Return what numbers of this arm are to be read with."""
     study, data = arm.study, arm.experiment.dataset
     usage = study.executor.usage
-    versions = {name: number for name, number in arm.trial(0).versions.items() if name != "backend"}
+    versions = {
+        name: number
+        for name, number in arm.trial(0).versions.items()
+        if name not in ("backend", CORRECTED)
+    }
     return {
         "data": arm.experiment.data_name,
         "source": data.source if data else "",

@@ -210,6 +210,7 @@ class Trial:
         return dict(json.loads(self.model))
 
 
+CORRECTED = "corrections"  # among a trial's versions: of what this plugin computed wrongly before
 How: TypeAlias = Literal["zero", "mean", "shuffle"]  # in which a lesion takes units away
 
 

@@ -246,7 +246,12 @@ def pytest_runtest_makereport(
             report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
     elif report.when != "call":
         return report
-    entry = _entry(item, subject, report)
+    try:
+        entry = _entry(item, subject, report)
+    except Exception:  # what the test raised of an arm, asking for its trial raises here too
+        if not report.failed:
+            raise
+        return report
     report.ablation = entry.as_plain()  # type: ignore[attr-defined] # as above
     # The item's are those of its later reports too, where --junitxml takes them from.
     item.user_properties += junit.properties(entry.compared)

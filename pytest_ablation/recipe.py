@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Self
 
 from pytest_ablation import resources
@@ -74,10 +74,11 @@ class Recipe:
             value = getattr(self, name)
             if value is None and name == "steps_per_epoch":
                 continue
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, Integral) or value < 1:
                 raise AblationError(
                     f"Recipe({name}={value!r}): {name} is a whole number of at least 1."
                 )
+            object.__setattr__(self, name, int(value))
         for name, least, most in (
             ("learning_rate", 0.0, math.inf),
             ("weight_decay", 0.0, math.inf),

@@ -231,15 +231,20 @@ class _Look:
     @cached_property
     def balance(self) -> float:
         """How alike the arms' shares are: 0 where one has it all, 1 where they are equal."""
-        squares = sum(each**2 for each in self.shares)
-        known = len(self.shares) > 1 and squares and math.isfinite(squares)
-        return 2 * math.prod(self.shares) / squares if known else 0.0
+        parts = self._parts
+        return 2 * math.prod(parts) / sum(each**2 for each in parts) if len(parts) > 1 else 0.0
 
     @cached_property
     def freedom(self) -> float:
         """Satterthwaite's degrees of freedom, as if the shares were known."""
-        each = zip(self.shares, self.counts, strict=True)
-        return self.error**4 / sum(share**2 / (count - 1) for share, count in each)
+        each = zip(self._parts, self.counts, strict=True)
+        return sum(self._parts) ** 2 / sum(part**2 / (count - 1) for part, count in each)
+
+    @cached_property
+    def _parts(self) -> list[float]:
+        """The shares over the largest, whose squares are numbers; none where that is no number."""
+        largest = max(self.shares)
+        return [each / largest for each in self.shares] if 0 < largest < math.inf else []
 
     @property
     def next_counts(self) -> tuple[int, int]:
@@ -260,7 +265,7 @@ class _Look:
         half = self.error
         if half and min(self.counts) == 1:
             half *= max(0.0, float(ndtri(1 - level))) if level else math.inf
-        elif half:
+        elif 0 < half < math.inf:
             fewest = min(self.counts)
             half *= max(0.0, _quantile(fewest, self.freedom, self.balance, level))
         return self.change - half, self.change + half
@@ -282,7 +287,8 @@ def _square_of_mean(values: Sequence[float], mean: float, noise: float) -> float
     """Return the square of a mean's standard error; of one value it is known by its noise only."""
     if len(values) == 1:
         return noise**2 or math.inf
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    # A product, since a power of what is beyond a float raises.
+    variance = sum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
     return max(variance, noise**2) / len(values)
 
 

@@ -42,6 +42,14 @@ class Rates(keras.callbacks.Callback):  # type: ignore[misc] # Keras is Any to m
         NOTED.append(float(self.model.optimizer.learning_rate))
 
 
+class Ending(keras.callbacks.Callback):  # type: ignore[misc] # as above
+    """Ends the training as its third epoch begins."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """End it."""
+        self.model.stop_training = epoch == 2
+
+
 def falling(epoch: int, rate: float) -> float:
     """Return a learning rate an epoch."""
     return 0.1 / (epoch + 1)
@@ -101,3 +109,9 @@ def test_a_function_that_returns_no_callback_is_named() -> None:
     """The line says which function, and what it should return."""
     with pytest.raises(AblationError, match=r"test_callbacks:nothing returned NoneType"):
         run_with(nothing)
+
+
+def test_an_epoch_that_a_callback_ends_at_its_beginning_is_none() -> None:
+    """It took no step and has no training loss: the curves are as long as each other."""
+    run = run_with(Ending)
+    assert {len(curve) for curve in run.curves.values()} == {2}

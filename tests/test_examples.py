@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from pytest_ablation.data.sample import stratified
 from pytest_ablation.training import examples
 from tests.tiny import data
 
@@ -50,3 +51,12 @@ def test_batches_from_the_device_are_those_from_memory(several: bool) -> None:
         for here, there in zip(expected, map(keras.ops.convert_to_numpy, given), strict=True):
             assert here.dtype == there.dtype
             np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.parametrize("labels", [np.arange(1_000), np.arange(1_000) // 3])
+def test_a_sample_of_numbers_is_not_the_first_of_them(labels: np.ndarray) -> None:
+    """Targets in order, each of another number, are sampled from all of them and not by place."""
+    chosen = stratified(labels, 100)
+    assert len(set(chosen)) == 100
+    assert np.median(chosen) == pytest.approx(500, abs=150)  # three standard errors
+    assert chosen.min() < 100 < 900 < chosen.max()

@@ -39,6 +39,7 @@ def dataset(**changes: Any) -> Dataset:
         ({"y_train": Y[:3]}, "d: 4 training examples, but 3 labels"),
         ({"x_test": X[:0], "y_test": Y[:0]}, "d: no test examples"),
         ({"x_train": {}}, "d: no training examples"),
+        ({"y_test": np.array([0, 1, 0, 3_000_000_000])}, "d: test labels beyond 32 bits"),
         ({"x_test": (X, X[:2])}, "d: the arrays of test examples differ in length: 4, 2"),
         ({"y_train": [[1], [1, 2], [3], [4]]}, "d: y_train: .*padded to one"),
     ],

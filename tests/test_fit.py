@@ -25,7 +25,7 @@ from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
-from pytest_ablation.training import evaluation, examples, fit
+from pytest_ablation.training import checkpoint, evaluation, examples, fit
 from tests.backend import on_jax
 from tests.tiny import EXPERIMENT, data
 
@@ -428,3 +428,63 @@ def test_the_loss_has_what_layers_add_to_it_on_another_backend(tmp_path: Path) -
     )
     ours, theirs = map(float, told.stdout.splitlines()[-1].split())
     assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def tagger() -> keras.Model:
+    """Return a network that tells a class of each word, and masks the padding."""
+    return keras.Sequential(
+        [
+            keras.Input((12,), dtype="int32"),
+            layers.Embedding(20, 8, mask_zero=True, name="words"),
+            layers.Dense(3, activation="softmax", name="tags"),
+        ]
+    )
+
+
+def tagged() -> Experiment:
+    """Return the tagging of sentences that are mostly padding."""
+    random = np.random.default_rng(0)
+    words = random.integers(1, 20, (80, 12)).astype("int32")
+    words[np.arange(12) >= random.integers(2, 6, (80, 1))] = 0
+    recipe = Recipe("adam", "sparse_categorical_crossentropy", 16, epochs=2, learning_rate=0.02)
+    x, y = (words[:60], words[60:]), (words[:60] % 3, words[60:] % 3)
+    data = Dataset(name="words", x_train=x[0], y_train=y[0], x_test=x[1], y_test=y[1])
+    return Experiment(tagger, recipe, data)
+
+
+def kept_by_keras(experiment: Experiment, folder: Path) -> tuple[Run, dict[str, float]]:
+    """Return a run, and what Keras measures of its trained weights."""
+    file = folder / "weights"
+    trial = trial_of(experiment)
+    run = fit.train(trial, experiment.data, Watcher(lambda progress: None, weights=file))
+    model = fit.compiled(trial)
+    kept = checkpoint.load(file, trial.fingerprint)
+    assert kept is not None
+    model.set_weights(kept[1])
+    x, y = experiment.data.x_test, experiment.data.y_test
+    given = examples.as_input(x), examples.as_label(y)
+    return run, model.evaluate(*given, batch_size=500, verbose=0, return_dict=True)
+
+
+def test_padding_counts_in_no_score(tmp_path: Path) -> None:
+    """A mask that reaches the answers is heeded: words that are none are neither right nor wrong.
+
+    Else a tagger that is always right would be reported as one that hardly ever is.
+    """
+    run, keras_has = kept_by_keras(tagged(), tmp_path)
+    assert {name: run.metrics[name] for name in keras_has} == pytest.approx(keras_has, rel=1e-5)
+    assert run.curves["val_loss"][-1] == pytest.approx(keras_has["loss"], rel=1e-5)
+
+
+def test_an_average_of_the_weights_is_what_was_trained() -> None:
+    """An optimizer that averages ends with the average, as in `fit`: else it would cost nothing."""
+    averaging = keras.optimizers.Adam(0.05, use_ema=True)
+    run = trained(train_with(optimizer=averaging, epochs=1)(EXPERIMENT))
+    trial = trial_of(train_with(optimizer=averaging, epochs=1)(EXPERIMENT))
+    model = fit.compiled(trial)
+    stream = examples.batches(EXPERIMENT.data, 16, trial.seed)
+    x, y = (np.concatenate(each) for each in zip(*(next(stream) for _ in range(8)), strict=True))
+    model.fit(x, y, batch_size=16, shuffle=False, verbose=0)
+    test = examples.as_input(EXPERIMENT.data.x_test), examples.as_label(EXPERIMENT.data.y_test)
+    theirs = model.evaluate(*test, verbose=0, return_dict=True)
+    assert {name: run.metrics[name] for name in theirs} == pytest.approx(theirs, rel=1e-4)

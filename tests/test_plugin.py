@@ -927,3 +927,45 @@ def test_a_regression_is_studied_by_its_error(suite: pytest.Pytester) -> None:
         ]
     )
     assert "Test<br>mae" in (suite.path / "report.html").read_text()
+
+
+def test_a_trial_that_cannot_be_described_costs_its_own_tests_only(
+    suite: pytest.Pytester,
+) -> None:
+    """A recipe that no other process could read is an error of the tests that ask for it.
+
+    An INTERNALERROR would end the session, and all other tests with it.
+    """
+    suite.makeconftest(
+        """
+import functools
+import keras
+import pytest
+from pytest_ablation import Experiment
+from tiny import RECIPE, data, net
+from dataclasses import replace
+
+@pytest.fixture(scope="session")
+def experiment():
+    loss = functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True)
+    return Experiment(net, replace(RECIPE, loss=loss), data())
+"""
+    )
+    write(
+        suite,
+        """
+def test_value(baseline):
+    assert baseline.loss >= 0
+
+def test_history(baseline):
+    assert len(baseline.history)
+
+def test_plain():
+    pass
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*Recipe(loss=…): functools.partial(*cannot be found by another*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert "1 passed" in result.stdout.str()

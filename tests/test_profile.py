@@ -44,6 +44,19 @@ def test_a_schedule_gets_shorter_with_the_training(schedule: Any, expected: dict
         assert full == recipe
 
 
+def test_only_schedules_get_shorter_of_an_optimizer() -> None:
+    """Gradients are added up over as many steps; a schedule is found behind a scaled loss too."""
+    cosine = schedules.CosineDecay(0.1, 18_000)
+    adding = keras.optimizers.SGD(cosine, gradient_accumulation_steps=20)
+    scaling = keras.optimizers.LossScaleOptimizer(adding, dynamic_growth_steps=500)
+    recipe = PROFILES["quick"].recipe(FULL.with_changes({"optimizer": scaling}), 50_000)
+    quick = of_optimizer(recipe)
+    inner = quick["inner_optimizer"]["config"]
+    assert quick["dynamic_growth_steps"] == 500
+    assert inner["gradient_accumulation_steps"] == 20
+    assert inner["learning_rate"]["config"]["decay_steps"] == 1800
+
+
 def test_a_schedule_made_for_a_length_is_made_for_the_shorter_one() -> None:
     """A function of the steps in all is given those of the profile."""
     recipe = FULL.with_changes({"learning_rate": cosine})

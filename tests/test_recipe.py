@@ -13,7 +13,8 @@ from keras import layers
 from keras.optimizers import schedules
 
 from pytest_ablation import AblationError, Dataset, Recipe, train_with
-from pytest_ablation.network.blueprint import fresh, source_hash
+from pytest_ablation.network.blueprint import fresh
+from pytest_ablation.network.source import source_hash
 from pytest_ablation.training import recipe as recipes
 from tests.test_fit import reading, trial_of
 from tests.tiny import EXPERIMENT, RECIPE, net
@@ -32,6 +33,39 @@ def of_optimizer(recipe: Recipe) -> Any:
 def cosine(total: int) -> schedules.CosineDecay:
     """Return a schedule that ends with the training."""
     return schedules.CosineDecay(0.1, total)
+
+
+class Scaled(keras.losses.Loss):  # type: ignore[misc] # Keras is Any to mypy
+    """A loss of the user's own that does not tell its setting."""
+
+    def __init__(self, scale: float = 1.0, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.scale = scale
+
+    def call(self, y: Any, predicted: Any) -> Any:
+        """Return the loss of each example."""
+        return self.scale * keras.losses.sparse_categorical_crossentropy(y, predicted)
+
+
+def scaled_by(scale: float) -> Any:
+    """Return a loss that no other process can find."""
+
+    def loss(y: Any, predicted: Any) -> Any:
+        return scale * keras.losses.sparse_categorical_crossentropy(y, predicted)
+
+    return loss
+
+
+FACTORS = {"loss": 1.0}
+
+
+def helped(y: Any, predicted: Any) -> Any:
+    """Return a loss that a function and a constant of this module make."""
+    return _factor() * keras.losses.sparse_categorical_crossentropy(y, predicted)
+
+
+def _factor() -> float:
+    return FACTORS["loss"]
 
 
 class Halving(schedules.LearningRateSchedule):  # type: ignore[misc] # Keras is Any to mypy
@@ -112,6 +146,11 @@ def test_a_setting_that_cannot_be_is_refused(changes: dict[str, Any], said: str)
         ({"callbacks": lambda: None}, "cannot be found by another process"),
         ({"callbacks": partial(keras.callbacks.EarlyStopping, monitor=object())}, "at the top"),
         ({"optimizer": "adan"}, "Keras knows no such optimizer"),
+        ({"loss": partial(keras.losses.huber, delta=2.0)}, r"functools.partial\(huber, …\) cannot"),
+        ({"loss": scaled_by(2.0)}, r"scaled_by.<locals>.loss cannot be found by another process"),
+        ({"loss": lambda y, p: keras.ops.mean(p)}, "<lambda> cannot be found by another process"),
+        ({"loss": Scaled(5.0)}, r"Scaled.get_config\(\) leaves out scale, and another process"),
+        ({"loss_weights": np.ones(1)}, r"loss_weights=….* is of type ndarray"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:
@@ -185,3 +224,32 @@ def test_accuracy_is_measured_where_there_is_one(loss: Any, metrics: tuple[str, 
     """A regression has no accuracy of 0 % in its report."""
     assert Recipe("adam", loss).metrics == metrics
     assert Recipe("adam", loss, metrics="mae").metrics == ("mae",)
+
+
+def test_a_setting_left_at_its_default_need_not_be_told() -> None:
+    """A loss of the user's own without get_config trains where that changes nothing."""
+    assert json.loads(recipes.serialized(steps(loss=Scaled())))["loss"]["class_name"] == "Scaled"
+
+
+def test_what_a_loss_of_ones_own_uses_counts_as_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A constant or a helper that is changed trains anew, and does not show the old numbers."""
+    before = trial_of(train_with(loss=helped)(EXPERIMENT)).fingerprint
+    assert trial_of(train_with(loss=helped)(EXPERIMENT)).fingerprint == before
+    monkeypatch.setitem(FACTORS, "loss", 9.0)
+    changed = trial_of(train_with(loss=helped)(EXPERIMENT)).fingerprint
+    assert changed != before
+    monkeypatch.setattr("tests.test_recipe._factor", lambda: 1.0)
+    assert trial_of(train_with(loss=helped)(EXPERIMENT)).fingerprint not in (before, changed)
+
+
+def test_an_optimizer_within_another_is_known_by_its_settings() -> None:
+    """How many optimizers a process made before is no reason to train anew."""
+    scaled = (keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1)) for _ in range(2))
+    one, other = (recipes.serialized(steps(optimizer=each)) for each in scaled)
+    assert one == other
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """Settings that were computed are taken as those that were written."""
+    given = steps(batch_size=np.int64(8), label_smoothing=np.float32(0.5))
+    assert recipes.serialized(given) == recipes.serialized(steps(batch_size=8, label_smoothing=0.5))

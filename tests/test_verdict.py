@@ -286,3 +286,17 @@ def test_pairs_are_held_against_a_bound() -> None:
     assert decide_median(pairs, Bound(at_most=0.1), null=noisy).outcome == "violated"
     few = decide_median(pairs[:3], Bound(at_most=0.1))
     assert (few.outcome, few.low, few.high) == ("undecided", -math.inf, math.inf)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-90, 1e78, 1e160])
+def test_numbers_of_any_size_are_judged(scale: float) -> None:
+    """Losses near zero, and those that a training blew up, give a verdict and no traceback."""
+    verdict = decide(
+        lambda seed: scale * (5 + seed),
+        lambda seed: scale * (1 + seed),
+        Bound(at_least=scale),
+        seeds=(3, 3),
+    )
+    assert verdict.outcome in ("holds", "undecided")
+    assert not math.isnan(verdict.low)
+    assert verdict.low <= verdict.change <= verdict.high

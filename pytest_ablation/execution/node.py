@@ -29,7 +29,7 @@ from pytest_ablation.execution.task import (
     Together,
     Training,
 )
-from pytest_ablation.experiment import Trial
+from pytest_ablation.experiment import CORRECTED, Trial
 from pytest_ablation.run import Progress
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import NODE
@@ -217,7 +217,7 @@ def with_data(task: Task, carried: Callable[[Any], Any]) -> Task:
 def _check_versions(trial: Trial, node: str) -> None:
     """Refuse to train what would be kept under a name that says other versions."""
     for package, needed in trial.versions.items():
-        if package == "backend":
+        if package in ("backend", CORRECTED):
             continue
         try:
             there = version(package)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import hashlib
 import importlib
-import inspect
 import json
 import marshal
 import re
@@ -23,6 +22,7 @@ from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
 from pytest_ablation.network import naming
 from pytest_ablation.network.adapted import told_what_was_adapted
+from pytest_ablation.network.source import source_hash
 
 
 def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
@@ -137,20 +137,11 @@ def summary(model: keras.Model) -> str:
 
 
 def sources(network: keras.Model) -> dict[str, str]:
-    """Return the SHA-256 of the source of each layer class and function that is not Keras's own."""
+    """Return the hash of the source of each layer class and function that is not Keras's own."""
     layers = network._flatten_layers(include_self=False)
     classes = {type(layer) for layer in layers}
-    own: list[Any] = [*_own_functions(layers), *(each for each in classes if not _is_keras(each))]
+    own: list[Any] = [*_own_functions(layers), *(each for each in classes if not is_keras(each))]
     return {f"{each.__module__}:{each.__qualname__}": source_hash(each) for each in own}
-
-
-def source_hash(thing: Any) -> str:
-    """Return the SHA-256 of a class's or function's source; of its name where there is none."""
-    try:
-        source = inspect.getsource(thing)
-    except (OSError, TypeError):
-        source = getattr(thing, "__qualname__", repr(thing))
-    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def derived(seed: int, *path: str) -> int:
@@ -188,7 +179,7 @@ def _composed(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield the layers that are the user's own or have layers of their own, each once."""
     known: set[int] = set()
     for path, layer in _layers(model):
-        is_one = not _is_graph(layer) and (layer._layers or not _is_keras(type(layer)))
+        is_one = not _is_graph(layer) and (layer._layers or not is_keras(type(layer)))
         if is_one and id(layer) not in known:
             known.add(id(layer))
             yield path, layer
@@ -202,7 +193,7 @@ def _own_functions(layers: Iterable[Any]) -> list[FunctionType]:
         for value in vars(layer).values()
         if isinstance(value, FunctionType) and value.__qualname__.isidentifier()
     ]
-    return list(dict.fromkeys(each for each in values if not _is_keras(each)))
+    return list(dict.fromkeys(each for each in values if not is_keras(each)))
 
 
 # --------------------------------------------------------------------------------------- seeds
@@ -370,5 +361,6 @@ def _with_modules(config: Any, modules: Mapping[str, str]) -> Any:
     return {key: _with_modules(value, modules) for key, value in config.items()}
 
 
-def _is_keras(kind: Any) -> bool:
-    return str(kind.__module__).partition(".")[0] == "keras"
+def is_keras(kind: Any) -> bool:
+    """Tell whether a class or function is Keras's own, or Python's."""
+    return str(kind.__module__).partition(".")[0] in ("keras", "builtins")

@@ -18,8 +18,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from pytest_ablation.network import blueprint, layer_operations, operations, weightless
+from pytest_ablation.network import layer_operations, operations, weightless
 from pytest_ablation.network.operations import Call, Shape
+from pytest_ablation.network.source import source_hash
 
 BACKWARD = 2  # a step's backward pass computes two products for each of the forward one's
 
@@ -308,7 +309,7 @@ def _uncounted(operation: Any, args: Any, kwargs: Any, path: str, why: str) -> C
     if isinstance(operation, keras.layers.Layer):
         settings = {k: v for k, v in operation.get_config().items() if k not in ("name", "dtype")}
     kind = operation if inspect.isroutine(operation) else type(operation)
-    call = [kind.__qualname__, blueprint.source_hash(kind), json.dumps(settings, default=str)]
+    call = [kind.__qualname__, source_hash(kind), json.dumps(settings, default=str)]
     return Cost({path: 0}, (Uncounted(path, why, " ".join([*call, *shapes])),))
 
 

@@ -8,11 +8,26 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend import get_keras_mask, set_keras_mask  # private: there is no other way
 
 
 def of(tensor: Any) -> Any:
     """Return the mask that a tensor carries, if it does."""
-    return getattr(tensor, "_keras_mask", None)
+    return get_keras_mask(tensor)
+
+
+def of_all(structure: Any) -> dict[str, Any]:
+    """Return the masks that some of the tensors in a structure carry, by their places in it."""
+    found = {str(i): of(tensor) for i, tensor in enumerate(keras.tree.flatten(structure))}
+    return {place: mask for place, mask in found.items() if mask is not None}
+
+
+def carried(structure: Any, masks: Mapping[str, Any]) -> Any:
+    """Return a structure of tensors, of which those at some places now carry masks."""
+    tensors = keras.tree.flatten(structure)
+    for place, mask in masks.items():
+        set_keras_mask(tensors[int(place)], mask)
+    return structure
 
 
 def given(layer: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
+from pytest_ablation.network import masks
 from pytest_ablation.training.examples import as_input, as_label
 
 EVALUATION_BATCH = 500
@@ -30,11 +31,12 @@ def evaluated(
     """
     n, loss, correct = arrays.count(x), added(model, x), []
     model.reset_metrics()
-    for start, stop, predictions in predicted(model, x):
+    for start, stop, (predictions, masked) in predicted(model, x):
         model._clear_losses()  # on TensorFlow those of the graph, without a value
         labels = arrays.taken(y, slice(start, stop))
         given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_label(labels))
         answers = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
+        answers = masks.carried(answers, masked)
         if plain is None:
             part = model.compute_loss(None, given, answers, training=False)
         else:
@@ -76,26 +78,47 @@ def called(model: keras.Model, x: Arrays) -> Any:
 
 
 def _may_add(layer: keras.layers.Layer) -> bool:
-    is_own = type(layer).__module__.partition(".")[0] not in ("keras", "pytest_ablation")
-    return is_own or layer.activity_regularizer is not None
+    return _is_own(layer) or layer.activity_regularizer is not None
+
+
+def _is_own(layer: keras.layers.Layer) -> bool:
+    return type(layer).__module__.partition(".")[0] not in ("keras", "pytest_ablation")
 
 
 def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
-    """Yield the first and last position and the predictions of as many examples as can be held."""
+    """Yield the first and last position of as many examples as can be held, and what they give.
+
+    That is the predictions, and the masks that they carry by their places among them: of what is
+    padding no loss is taken, and no metric. On every backend only a call that is not compiled tells
+    of masks; networks that make none are not called so.
+    """
+    is_masked = _may_mask(model) and bool(masks.of_all(called(model, arrays.taken(x, slice(1)))))
 
     def predict(some: slice) -> Any:
-        return model.predict_on_batch(as_input(arrays.taken(x, some)))
+        part = arrays.taken(x, some)
+        if not is_masked:
+            return model.predict_on_batch(as_input(part)), {}
+        answers = called(model, part)
+        given = answers, masks.of_all(answers)
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, given)
 
     return joined(predict, arrays.count(x), EVALUATION_BATCH)
+
+
+def _may_mask(model: keras.Model) -> bool:
+    return any(
+        _is_own(layer) or isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", 0)
+        for layer in model._flatten_layers()
+    )
 
 
 def joined(
     predict: Callable[[slice], Any], n: int, batch: int, axis: int = 0
 ) -> Iterator[tuple[int, int, Any]]:
-    """Yield the first and last position and the predictions of as many examples as can be held.
+    """Yield the first and last position of as many examples as can be held, and what they give.
 
     Args:
-        predict: Gives the predictions for the examples of a slice.
+        predict: Gives that for the examples of a slice, as arrays.
         n: How many examples there are.
         batch: How many are predicted at a time.
         axis: Along which examples follow each other in what is predicted.

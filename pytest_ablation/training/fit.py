@@ -75,6 +75,8 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     tell("on_train_begin")
     while state.epoch < recipe.epochs and state.diverged is None and not model.stop_training:
         tell("on_epoch_begin", state.epoch)
+        if model.stop_training and not state.steps_of_epoch:
+            break
         while state.steps_of_epoch < recipe.steps_per_epoch and not model.stop_training:
             tell("on_train_batch_begin", state.steps_of_epoch)
             _step(model, augment, *next(stream), state)
@@ -92,6 +94,8 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
         state.wall = before + time.perf_counter() - started
         keeper.keep_at_an_epoch(state)
         progress(progress_of(state, recipe.epochs, logs))
+    # Where the optimizer averages weights, the average is what was trained.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     tell("on_train_end")
     if weights := getattr(progress, "weights", None):
         keep_weights(weights, trial, model)

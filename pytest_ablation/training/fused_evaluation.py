@@ -16,6 +16,7 @@ import numpy as np
 
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
+from pytest_ablation.network import masks
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
 from pytest_ablation.training.evaluation import Measured, joined, packed, right
@@ -78,9 +79,9 @@ class Evaluation:
             added.append((losses, count / n))
             return answers
 
-        for start, stop, answers in joined(predict, n, AT_A_TIME, axis=1):
+        for start, stop, (answers, masked) in joined(predict, n, AT_A_TIME, axis=1):
             labels = arrays.taken(y, slice(start, stop))
-            part, logs, state = self._scores(variables, state, answers, as_label(labels))
+            part, logs, state = self._scores(variables, state, (answers, masked), as_label(labels))
             loss = loss + np.asarray(part) * ((stop - start) / n)
             for i, truths in enumerate(correct):
                 truths.append(right(arrays.mapped(lambda a, i=i: a[i], answers), labels))
@@ -93,22 +94,23 @@ class Evaluation:
 
     @cached_property
     def _answers(self) -> Any:
-        """Answers, and what layers add to the loss, as a function of variables and examples."""
+        """Answers and their masks, and what layers add to the loss, as a function of examples."""
 
         def answers(variables: Any, x: Any) -> Any:
             with self.layers(), self._with(variables, adds=True) as scope:
                 given = self.model(arrays.mapped(scaled, x), training=False)
-            return given, jnp.asarray(sum(scope.losses), "float32")
+            return (given, masks.of_all(given)), jnp.asarray(sum(scope.losses), "float32")
 
         return jax.jit(jax.vmap(answers, in_axes=(0, None)))
 
     @cached_property
     def _scores(self) -> Callable[..., Any]:
-        """Loss, metrics and their state as a function of variables, state, answers and labels."""
+        """Loss, metrics and their state as a function of these, and of answers and labels."""
         model, metrics = self.model, self.model.metrics_variables
         plain = smoothing.plain(self.recipe.loss) if self.recipe.label_smoothing else None
 
-        def scores(variables: Any, state: Any, answers: Any, y: Any) -> Any:
+        def scores(variables: Any, state: Any, answered: Any, y: Any) -> Any:
+            answers = masks.carried(*answered)
             with self._with(variables, zip(metrics, state, strict=True)) as scope:
                 if plain is None:
                     loss = model.compute_loss(None, y, answers, training=False)

@@ -65,7 +65,9 @@ class FusedTraining:
         self.models = [fit.compiled(trial) for trial in self.trials]
         self.model = self.models[0]
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
-        _build(self.model, self.augmenting, self.data)
+        # Callbacks ask a network's metrics whether more is better.
+        for model in self.models if self.recipe.callbacks else self.models[:1]:
+            _build(model, self.augmenting, self.data)
         self.metrics = [np.asarray(variable.value) for variable in self.model.metrics_variables]
         for model in self.models:
             model.optimizer.build(model.trainable_variables)
@@ -78,6 +80,7 @@ class FusedTraining:
         """Train to the end and yield the runs."""
         while self.steps_left:
             self.block()
+        self._finalize()
         if self.recipe.callbacks:
             for tell in self._tells:
                 tell("on_train_end")
@@ -92,6 +95,14 @@ class FusedTraining:
         for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
             state.wall = wall
             yield fit.finished(trial, self.model, state, measured)
+
+    def _finalize(self) -> None:
+        """Give networks the average of their weights, where the optimizer keeps one."""
+        if recipes.averages(self.model.optimizer):
+            self._give_back()
+            for model in self.models:
+                model.optimizer.finalize_variable_values(model.trainable_variables)
+            self.variables = _stacked(self.models)
 
     @property
     def at_a_time(self) -> int:

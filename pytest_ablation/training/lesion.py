@@ -228,7 +228,7 @@ def _outputs(model: keras.Model, x: arrays.Arrays) -> Any:
     """Return what a network gives of all examples; None where that is too much to keep."""
     parts: list[Any] = []
     size = 0
-    for _, _, part in predicted(model, x):
+    for _, _, (part, _) in predicted(model, x):
         parts.append(part)
         size += sum(each.nbytes for each in arrays.each(part))
         if size > MOST_KEPT:

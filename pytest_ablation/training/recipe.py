@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -15,13 +18,15 @@ from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
 from pytest_ablation.network import blueprint
-from pytest_ablation.network.blueprint import source_hash
-from pytest_ablation.recipe import Recipe
+from pytest_ablation.network.source import source_hash
+from pytest_ablation.recipe import SEVERAL, Recipe
+from pytest_ablation.settings import plain
 from pytest_ablation.training import augmentation, callbacks, smoothing
 
 # What a recipe leaves out of its JSON: runs from before it had them keep their fingerprints.
 _UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_weights": None}
-_OF_OPTIMIZER = ("learning_rate", "weight_decay")
+_OF_KERAS = ("optimizer", "learning_rate", "weight_decay", "loss", "metrics", *SEVERAL)
+_LEFT_OUT = object()
 
 
 def serialized(recipe: Recipe) -> str:
@@ -37,10 +42,14 @@ def serialized(recipe: Recipe) -> str:
     if recipe.label_smoothing:
         smoothing.smoothed(recipe.loss, recipe.label_smoothing)
     settings = {
-        **{name: value for name, value in recipe.of_a_trial.items() if name not in _OF_OPTIMIZER},
+        **{
+            name: plain(value, f"Recipe({name}=…)")
+            for name, value in recipe.of_a_trial.items()
+            if name not in _OF_KERAS
+        },
         "optimizer": _optimizer(recipe),
-        "loss": _serialized(recipe.loss),
-        "metrics": _serialized(recipe.metrics),
+        "loss": _serialized(recipe.loss, "loss"),
+        "metrics": _serialized(recipe.metrics, "metrics"),
         "augmentation": augmentation.serialized(recipe.augmentation),
         "callbacks": callbacks.serialized(recipe.callbacks),
     }
@@ -83,8 +92,13 @@ def deserialized(recipe: str) -> Recipe:
     )
 
 
+def averages(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Tell whether an optimizer ends with an average of the weights."""
+    return bool(getattr(optimizer, "inner_optimizer", optimizer).use_ema)
+
+
 def sources(recipe: Recipe) -> dict[str, str]:
-    """Return the SHA-256 of the source of each class or function that is not Keras's own."""
+    """Return the hash of the source of each class or function that is not Keras's own."""
     things = [recipe.optimizer, *_leaves(recipe.loss), *_leaves(recipe.metrics)]
     kinds = [
         thing if callable(thing) and hasattr(thing, "__qualname__") else type(thing)
@@ -96,7 +110,7 @@ def sources(recipe: Recipe) -> dict[str, str]:
     return {
         f"{kind.__module__}:{kind.__qualname__}": source_hash(kind)
         for kind in kinds
-        if kind.__module__.partition(".")[0] not in ("keras", "builtins")
+        if not blueprint.is_keras(kind)
     }
 
 
@@ -108,13 +122,22 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
     """
     changes: dict[str, Any] = {}
     if isinstance(recipe.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        config = _shortened(_serialized(recipe.learning_rate), share)
+        config = _shortened(_serialized(recipe.learning_rate, "learning_rate"), share)
         changes["learning_rate"] = blueprint.deserialized(config)
     if isinstance(recipe.optimizer, keras.optimizers.Optimizer):
-        config = _serialized(recipe.optimizer)
-        if isinstance(config["config"].get("learning_rate"), dict):
-            changes["optimizer"] = blueprint.deserialized(_shortened(config, share))
+        config = _serialized(recipe.optimizer, "optimizer")
+        for each in _nested(config):
+            if isinstance(rate := each["config"].get("learning_rate"), dict):
+                each["config"]["learning_rate"] = _shortened(rate, share)
+                changes["optimizer"] = blueprint.deserialized(config)
     return replace(recipe, **changes)
+
+
+def _nested(optimizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield an optimizer's configuration, and that of the one in it, as a loss's scaler has one."""
+    yield optimizer
+    if isinstance(inner := optimizer["config"].get("inner_optimizer"), dict):
+        yield from _nested(inner)
 
 
 def _shortened(config: Any, share: float, in_steps: bool = False) -> Any:
@@ -157,9 +180,10 @@ def _of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     with warnings.catch_warnings():
         # Keras 3.15 on JAX asks NumPy 2 for a copy of the learning rate in the old way.
         warnings.simplefilter("ignore", DeprecationWarning)
-        config: dict[str, Any] = keras.saving.serialize_keras_object(optimizer)
+        config: dict[str, Any] = _serialized(optimizer, "optimizer")
     # Keras numbers the names of optimizers over the whole process; they mean nothing.
-    config["config"]["name"] = config["class_name"].lower()
+    for each in _nested(config):
+        each["config"]["name"] = each["class_name"].lower()
     return config
 
 
@@ -176,7 +200,7 @@ def _learning_rate(recipe: Recipe) -> Any:
                 "return a Keras schedule or a number."
             )
         rate = made
-    return _serialized(rate) if isinstance(rate, schedule) else rate
+    return _serialized(rate, "learning_rate") if isinstance(rate, schedule) else rate
 
 
 def _leaves(things: Any) -> list[Any]:
@@ -188,17 +212,59 @@ def _leaves(things: Any) -> list[Any]:
     return [] if things is None else [things]
 
 
-def _serialized(thing: Any) -> Any:
+def _serialized(thing: Any, setting: str) -> Any:
+    """Return a setting as Keras writes it.
+
+    Raises:
+        AblationError: What another process could not make again, or would make otherwise.
+    """
     if thing is None or isinstance(thing, str):
         return thing
     if isinstance(thing, Mapping):
-        return {str(name): _serialized(each) for name, each in thing.items()}
+        return {str(name): _serialized(each, setting) for name, each in thing.items()}
     if isinstance(thing, list | tuple):
-        return [_serialized(each) for each in thing]
-    config = keras.saving.serialize_keras_object(thing)
+        return [_serialized(each, setting) for each in thing]
+    asked = f"Recipe({setting}=…)"
+    if problem := _cannot_be_found(thing):
+        raise AblationError(
+            f"{asked}: {problem} cannot be found by another process; write a function at the top "
+            "level of a module."
+        )
+    try:
+        config = keras.saving.serialize_keras_object(thing)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise AblationError(f"{asked}: {blueprint.first_line(error)}.") from error
+    for name in _left_out(thing, config["config"]):
+        kind = type(thing).__name__
+        raise AblationError(
+            f"{asked}: {kind}.get_config() leaves out {name}, and another process would train with "
+            f"{kind}'s default."
+        )
     if config["class_name"] == "function" and config["module"] == "builtins":
         config["module"] = thing.__module__  # which Keras leaves out, and another process needs
     return config
+
+
+def _cannot_be_found(thing: Any) -> str:
+    """Return the name of a function that only this process has; empty for all others."""
+    if isinstance(thing, functools.partial):
+        return f"functools.partial({getattr(thing.func, '__name__', '…')}, …)"
+    if not isinstance(thing, FunctionType) or "<" not in thing.__qualname__:
+        return ""
+    is_whole = thing.__name__ == "<lambda>" and not thing.__closure__
+    return "" if is_whole and not thing.__code__.co_names else thing.__qualname__
+
+
+def _left_out(thing: Any, config: Any) -> Iterator[str]:
+    """Yield what a thing of the user's own was made with, and its configuration does not have."""
+    if blueprint.is_keras(type(thing)) or not isinstance(config, dict):
+        return
+    for name, parameter in inspect.signature(type(thing)).parameters.items():
+        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        value = getattr(thing, name, _LEFT_OUT)
+        is_default = value is parameter.default or str(value) == str(parameter.default)
+        if is_named and name not in config and not is_default:
+            yield name
 
 
 def _deserialized(thing: Any) -> Any:

@@ -1,0 +1,116 @@
+"""The source of what is the user's own in a network or a recipe, and of what that uses."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from pytest_ablation.trainer import NOT_OF_A_TRAINING, is_installed
+
+
+def source_hash(thing: Any) -> str:
+    """Return the SHA-256 of a class's or function's source, and of what it uses of the user's own.
+
+    That is what its code names: functions, classes and values of modules that are neither Python's
+    nor installed, what those use, and the bases of classes. What is found by a name that is
+    computed, and objects other than numbers, texts, arrays and collections of them, are not seen.
+    """
+    found: dict[str, str] = {}
+    _follow(thing, found)
+    first = found.pop(next(iter(found)))
+    told = json.dumps([first, found], sort_keys=True) if found else first
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _follow(thing: Any, found: dict[str, str]) -> None:
+    """Note a class's or function's source, and that of what it uses."""
+    thing = inspect.unwrap(thing)
+    name = f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', repr(thing))}"
+    if name in found:
+        return
+    try:
+        found[name] = inspect.getsource(thing)
+    except (OSError, TypeError):
+        found[name] = getattr(thing, "__qualname__", repr(thing))
+    for base in getattr(thing, "__bases__", ()):
+        if _is_own(base):
+            _follow(base, found)
+    for function in _functions(thing):
+        for used, value in _used(function):
+            if isinstance(value, FunctionType | type) and _is_own(value):
+                _follow(value, found)
+            elif (said := _said(value)) is not None:
+                found[f"{function.__module__}:{function.__qualname__} {used}"] = said
+
+
+def _functions(thing: Any) -> Iterator[FunctionType]:
+    """Yield a function, or those of a class."""
+    if isinstance(thing, FunctionType):
+        yield thing
+    elif isinstance(thing, type):
+        for value in vars(thing).values():
+            parts = (value, *(getattr(value, name, None) for name in ("__func__", "fget", "func")))
+            yield from (inspect.unwrap(each) for each in parts if isinstance(each, FunctionType))
+
+
+def _used(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield what a function's code names outside of it, and its defaults, by name."""
+    names = set(_names(function.__code__))
+    for name in sorted(names & function.__globals__.keys()):
+        value = function.__globals__[name]
+        yield name, inspect.unwrap(value) if callable(value) else value
+        if isinstance(value, ModuleType) and _is_own(value):
+            yield from ((f"{name}.{n}", vars(value)[n]) for n in sorted(names & vars(value).keys()))
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # of a name that is given a value later
+            yield name, cell.cell_contents
+    defaults = function.__defaults__ or ()
+    yield from ((f"default {place}", value) for place, value in enumerate(defaults))
+    yield from (function.__kwdefaults__ or {}).items()
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _said(value: Any) -> str | None:
+    """Return a value as text; None where it is not made of numbers and texts."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return repr(value)
+    if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
+        array = np.ascontiguousarray(value)
+        return f"{array.dtype.str}{array.shape} {hashlib.sha256(array.data).hexdigest()}"
+    if isinstance(value, list | tuple | set | frozenset):
+        said = [_said(each) for each in value]
+    elif isinstance(value, Mapping):
+        said = [_said(each) for pair in value.items() for each in pair]
+    else:
+        return None
+    parts = [each for each in said if each is not None]
+    if len(parts) < len(said):
+        return None
+    return str(sorted(parts) if isinstance(value, set | frozenset) else parts)
+
+
+def _is_own(thing: Any) -> bool:
+    """Tell whether a module, or what a class or function is of, is the user's own."""
+    name = thing.__name__ if isinstance(thing, ModuleType) else str(thing.__module__)
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in NOT_OF_A_TRAINING or top == "builtins":
+        return False
+    if isinstance(thing, FunctionType):
+        file = thing.__globals__.get("__file__")
+    else:
+        file = getattr(sys.modules.get(name), "__file__", None)
+    return file is not None and not is_installed(file)

@@ -1,0 +1,30 @@
+"""What an earlier version of this plugin computed wrongly: its runs of such trials are not used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from pytest_ablation.dataset import Dataset
+from pytest_ablation.experiment import CORRECTED
+from pytest_ablation.recipe import REGRESSIONS, Recipe
+from pytest_ablation.training.recipe import averages
+
+
+def corrected(recipe: Recipe, model: Any, data: Dataset) -> dict[str, str]:
+    """Return what was corrected of such a training, to be among its trial's versions; else none."""
+    optimizer, labels = recipe.optimizer, data.y_train
+    is_number = isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "ui"
+    found = {
+        "average of weights": not isinstance(optimizer, str | dict) and averages(optimizer),
+        "masked answers": any(_masks(layer) for layer in model._flatten_layers()),
+        "sample of numbers": is_number and recipe.loss in REGRESSIONS,
+    }
+    said = ", ".join(name for name, is_so in found.items() if is_so)
+    return {CORRECTED: said} if said else {}
+
+
+def _masks(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.Masking) or bool(getattr(layer, "mask_zero", False))
