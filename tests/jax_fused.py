@@ -33,7 +33,7 @@ from pytest_ablation.execution.task import Together
 from pytest_ablation.experiment import Trial
 from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import PROFILES
-from pytest_ablation.run import Progress, Run, Watcher
+from pytest_ablation.run import FIRST_LOOK, Progress, Run, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import (

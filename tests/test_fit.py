@@ -488,3 +488,36 @@ def test_an_average_of_the_weights_is_what_was_trained() -> None:
     test = examples.as_input(EXPERIMENT.data.x_test), examples.as_label(EXPERIMENT.data.y_test)
     theirs = model.evaluate(*test, verbose=0, return_dict=True)
     assert {name: run.metrics[name] for name in theirs} == pytest.approx(theirs, rel=1e-4)
+
+
+class Rebuilding(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """A network whose loss is of what it was given."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.dense = layers.Dense(4, name="dense")
+
+    def call(self, x: Any) -> Any:
+        """Return something of the same shape."""
+        return self.dense(x)
+
+    def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return how far it is from the input."""
+        return keras.ops.mean((x - y_pred) ** 2)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, of which there are none."""
+        return {"name": self.name}
+
+
+def rebuilding() -> keras.Model:
+    """Return such a network."""
+    return Rebuilding()
+
+
+def test_a_networks_own_loss_is_given_the_examples() -> None:
+    """As `fit` gives them to it: an autoencoder of the user's own is evaluated as it trains."""
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
+    run = trained(experiment(rebuilding, "mse", (), x, x))
+    assert run.metrics["loss"] == pytest.approx(run.curves["val_loss"][-1])
+    assert 0 < run.metrics["loss"] < 10

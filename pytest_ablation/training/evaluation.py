@@ -38,7 +38,10 @@ def evaluated(
         answers = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
         answers = masks.carried(answers, masked)
         if plain is None:
-            part = model.compute_loss(None, given, answers, training=False)
+            # A network of the user's own may have a loss of its own, of the examples too.
+            examples = arrays.taken(x, slice(start, stop)) if _is_own(model) else None
+            shown = None if examples is None else as_input(examples)
+            part = model._compute_loss(shown, given, answers, None, training=False)
         else:
             part = plain(given, answers) + sum(model.losses)
         loss += float(part) * ((stop - start) / n)
