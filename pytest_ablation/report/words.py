@@ -148,10 +148,11 @@ def placebo(of: Placebo | None) -> str:
         said(value, of.measure.unit, "change").lstrip("+")
         for value in (of.deviation, of.floor, of.detectable)
     )
-    at_least = f"; by {floor} at least, with this test set" if of.measure is ACCURACY else ""
+    alone = f"; a test set of this size alone has it vary by {floor}"
+    counted = f"{of.seeds} seeds{alone if of.measure is ACCURACY else ''}"
     return (
-        f"The baseline's {of.measure.name} varies by {between} from seed to seed ({of.seeds} "
-        f"seeds{at_least}). {of.most_seeds} seeds an arm would probably detect a change of {least}."
+        f"The baseline's {of.measure.name} varies by {between} from seed to seed ({counted}). "
+        f"{of.most_seeds} seeds an arm would probably detect a change of {least}."
     )
 
 
