@@ -58,7 +58,7 @@ class Store:
             except DamagedEntryError:
                 # Its arrays may have been replaced between the one file and the other.
                 return self.read(kind, key)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except NewerEntryError as newer:
             self._say(f"{path} {newer}: it is left alone, and this session does its own work anew.")
@@ -89,7 +89,7 @@ class Store:
             starmap(self._write, files.items())
         ):
             for path in before - set(files):
-                path.unlink(missing_ok=True)
+                _without(path)
 
     def accept(self, files: Mapping[str, bytes]) -> None:
         """Keep entries that were made on another machine: contents by path, the arrays first."""
@@ -189,7 +189,7 @@ class Store:
         """Say to all processes where a training is; nothing more to say with None."""
         path = self.folder / "progress" / f"{fingerprint}.json"
         if progress is None:
-            path.unlink(missing_ok=True)
+            _without(path)
         elif self._make(path.parent, quiet=True):
             said = {"name": name, "process": os.getpid(), **asdict(progress)}
             with suppress(OSError):
@@ -216,18 +216,18 @@ class Store:
         """
         for path in (self.folder / "checkpoints").glob("*.npz"):
             if path_of(self.folder, "runs", path.stem).exists():
-                path.unlink(missing_ok=True)
+                _without(path)
         with self.lock("last-session"):
             path = self.folder / "last-session.json"
-            last = self._last_session()
-            known = set(last["used"]) if last.get("session") == session else set()
+            last, used = self._last_session()
+            known = used if last == session else set()
             said = {"session": session, "used": sorted(known | set(keys))}
             if self.folder.exists():
                 self._write(path, json.dumps(said).encode())
 
     def used_last(self) -> set[str]:
         """Return the names of the entries that the last session used."""
-        return set(self._last_session().get("used", []))
+        return self._last_session()[1]
 
     def remember(self, kind: str, name: str, value: Any) -> None:
         """Keep something that was found out about this machine."""
@@ -243,10 +243,12 @@ class Store:
         machine = f"{platform.node()}/{os.cpu_count()}/{name}"
         return self.folder / kind / f"{hashlib.sha256(machine.encode()).hexdigest()}.json"
 
-    def _last_session(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            return dict(json.loads((self.folder / "last-session.json").read_bytes()))
-        return {}
+    def _last_session(self) -> tuple[Any, set[str]]:
+        """Return the last session and what it used; neither where the file does not say both."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            said = json.loads((self.folder / "last-session.json").read_bytes())
+            return said["session"], set(map(str, said["used"]))
+        return None, set()
 
     # ----------------------------------------------------------------------------------- writing
 
@@ -320,6 +322,12 @@ def copied(source: Store, entry: Kept, target: Store) -> None:
             os.close(handle)
             shutil.copy2(path, temporary)
             os.replace(temporary, to)
+
+
+def _without(path: Path) -> None:
+    """Remove a file, where it is there and can be."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _files_of(store: Store, key: str) -> tuple[Path, ...]:

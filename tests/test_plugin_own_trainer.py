@@ -408,6 +408,43 @@ def test_a_trainer_that_was_killed_goes_on_from_its_checkpoint(own: pytest.Pytes
     assert not list((own.path / ".ablation" / "checkpoints").iterdir())
 
 
+LOSING = """
+import shutil
+from pathlib import Path
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    store = Path(trial.config["store"])
+    with store.with_name("trained").open("a") as file:
+        print(trial.seed, file=file)
+    if store.is_dir():
+        shutil.rmtree(store)
+        store.touch()
+    return {"error": trial.seed}
+
+@pytest.fixture(scope="session")
+def experiment(request):
+    return Experiment({"store": str(request.config.rootpath / ".ablation")}, train=fit)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("lost", ["before", "meanwhile"])
+def test_a_store_that_is_lost_costs_no_training(
+    own: pytest.Pytester, workers: int, lost: str
+) -> None:
+    """Where the store cannot be written, or no longer, what was trained counts all the same."""
+    own.makeconftest(LOSING)
+    write(own, "def test_it(baseline):\n    assert baseline.metric('error').values == (0, 1)\n")
+    if lost == "before":
+        (own.path / ".ablation").touch()
+    result = own.runpytest_subprocess(f"--ablation-workers={workers}", "--ablation-seeds=2")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*runs cannot be kept in *: the study goes on*"])
+    assert sorted((own.path / "trained").read_text().split()) == ["0", "1"]
+
+
 def test_a_network_may_be_trained_by_ones_own_function(suite: pytest.Pytester) -> None:
     """A training loop of one's own for a Keras network has all edits, and parameters as ever."""
     suite.makepyfile(

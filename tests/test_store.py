@@ -181,6 +181,10 @@ def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path) -> None:
         with store.lock(TRIAL.fingerprint) as held:
             assert held
         assert store.checkpoint(TRIAL.fingerprint) is None
+        assert store.load(TRIAL.fingerprint) is None
+        store.tell(TRIAL.fingerprint, "baseline, seed 1", Progress(epoch=1, epochs=2))
+        store.tell(TRIAL.fingerprint, "baseline, seed 1", None)
+        store.note_used("session", [TRIAL.fingerprint])
 
 
 def _hold_and_die(folder: Path, held: multiprocessing.Queue[bool]) -> None:
@@ -232,6 +236,19 @@ def test_the_last_session_is_remembered(tmp_path: Path) -> None:
     assert store.used_last() == {"a", "b"}
     store.note_used("second", ["c"])
     assert store.used_last() == {"c"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1, 2]", "3", "{", '{"session": "first"}', '{"session": "first", "used": 3}'],
+)
+def test_what_is_no_last_session_is_none(tmp_path: Path, text: str) -> None:
+    """A session does not end in a traceback over what another program wrote into its store."""
+    (tmp_path / "last-session.json").write_text(text)
+    store = Store(tmp_path)
+    assert store.used_last() == set()
+    store.note_used("first", ["a"])
+    assert store.used_last() == {"a"}
 
 
 def test_the_store_keeps_itself_out_of_git(tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ class Together:
             for each, watcher, run in zip(left, watchers, _runs(left, watchers), strict=True):
                 store.save(each.trial, run, each.name, each.session)
                 if watcher.checkpoint is not None:
-                    watcher.checkpoint.unlink(missing_ok=True)
+                    with suppress(OSError):  # not there, or in a store that cannot be written
+                        watcher.checkpoint.unlink()
                 runs.append(run)
         finally:
             store.tell(self.key, self.name, None)
