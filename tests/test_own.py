@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from pytest_ablation import AblationError, Progress, Run, Trial
 from pytest_ablation.run import Watcher
+from pytest_ablation.store import Store
 from pytest_ablation.training import own
 from tests.tiny import data
 
@@ -63,10 +65,48 @@ def test_numbers_that_are_not_finite_are_kept_as_such() -> None:
 def test_a_run_may_be_returned_as_it_is() -> None:
     """A trainer that makes its own Run is believed, if it is this trial's."""
     run = trained({"accuracy": 1.0})
-    assert trained(run) is run
+    assert trained(run) == run
     other = Run(**{**vars(run), "seed": 8})
     with pytest.raises(AblationError, match="mine:train returned the Run of another trial"):
         trained(other)
+
+
+def test_a_run_in_numpys_numbers_can_be_kept(tmp_path: Path) -> None:
+    """A finished training is not lost because its numbers are NumPy's."""
+    run = trained({"accuracy": 0.5, "curves": {"loss": [2.0, 1.0]}, "params": 12})
+    numbers: dict[str, Any] = {
+        "seed": np.int64(7),
+        "metrics": {"accuracy": np.float32(0.5)},
+        "curves": {"loss": np.array([2, 1], np.float32)},
+        "seconds_per_step": np.float32(0.25),
+        "wall": np.float32(1.5),
+        "params": np.int64(12),
+        "steps": np.int32(3),
+        "diverged": np.int8(2),
+        "tested": np.int64(0),
+    }
+    returned = trained(replace(run, **numbers))
+    assert returned == replace(run, seconds_per_step=0.25, wall=1.5, steps=3, diverged=2)
+    Store(tmp_path).save(TRIAL, returned)
+    assert Store(tmp_path).load(TRIAL.fingerprint) == returned
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"metrics": {"accuracy": "high"}}, "a Run with the metric \"accuracy\" as 'high'"),
+        ({"curves": {"loss": (None,)}}, 'a Run with the curve "loss" as a list with None'),
+        ({"wall": np.zeros(2)}, r"a Run with wall as ndarray of shape \(2,\): a number"),
+        ({"seconds_per_step": None}, "a Run with seconds_per_step as None: a number"),
+        ({"params": 1.5}, "a Run with params as 1.5: a whole number"),
+        ({"steps": np.str_("many")}, "a Run with steps as .*'many'.*: a whole number"),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_one_line(wrong: dict[str, Any], message: str) -> None:
+    """Whoever makes a Run reads which of its fields is no number."""
+    run = trained({"accuracy": 1.0})
+    with pytest.raises(AblationError, match=message):
+        trained(replace(run, **wrong))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +158,23 @@ def test_progress_may_be_told_or_not(tmp_path: Path) -> None:
     assert told[1] == Progress(epoch=2, epochs=4, accuracy=0.5, seconds_left=9.0)
     with pytest.raises(AblationError, match="told its progress as int"):
         own.train(lambda trial, data, progress: progress(3), TRIAL, None, watcher)
+    wrong = Progress(epoch=1, epochs=2, accuracy="high")  # type: ignore[arg-type] # on purpose
+    with pytest.raises(AblationError, match="told its progress with accuracy as 'high': a number"):
+        own.train(lambda trial, data, progress: progress(wrong), TRIAL, None, watcher)
+
+
+def test_progress_in_numpys_numbers_reaches_other_processes(tmp_path: Path) -> None:
+    """A training does not end where it tells its progress in NumPy's numbers."""
+    store = Store(tmp_path)
+    watcher = Watcher(lambda progress: store.tell("key", "a", progress))
+    numbers: Any = (np.int64(1), np.int32(4), np.float32(0.5), np.float32(9))
+
+    def train(trial: Trial, data: Any, progress: Any) -> dict[str, float]:
+        progress(Progress(*numbers))
+        return {"accuracy": 0.5}
+
+    own.train(train, TRIAL, None, watcher)
+    assert store.told() == {"key": ("a", Progress(1, 4, 0.5, 9.0))}
 
 
 def test_generators_that_are_not_told_the_seed_have_it() -> None:

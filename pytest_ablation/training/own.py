@@ -7,7 +7,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -44,7 +44,7 @@ def train(function: Callable[..., Any], trial: Trial, data: Any, watcher: Watche
         is the one in which it diverged.
 
     Raises:
-        AblationError: The function returned something else.
+        AblationError: The function returned something else, or told no Progress.
     """
     started = time.perf_counter()
 
@@ -54,7 +54,8 @@ def train(function: Callable[..., Any], trial: Trial, data: Any, watcher: Watche
                 f"{trial.trainer} told its progress as {type(progress).__name__}: pass a "
                 "pytest_ablation.Progress(epoch=…, epochs=…)."
             )
-        watcher.tell(_with_time_left(progress, time.perf_counter() - started))
+        known = _in_numbers(progress, f"{trial.trainer} told its progress with")
+        watcher.tell(_with_time_left(known, time.perf_counter() - started))
 
     with _seeded(trial.seed):
         returned = function(trial, data, replace(watcher, tell=tell))
@@ -62,24 +63,14 @@ def train(function: Callable[..., Any], trial: Trial, data: Any, watcher: Watche
     if isinstance(returned, Run):
         if (returned.fingerprint, returned.seed) != (trial.fingerprint, trial.seed):
             raise AblationError(f"{trial.trainer} returned the Run of another trial.")
-        return returned
+        return _own_run(trial, returned)
     return _run(trial, returned, wall, data if isinstance(data, Dataset) else None)
 
 
 def _run(trial: Trial, returned: Any, wall: float, data: Dataset | None) -> Run:
     said = f"{trial.trainer} returned"
-    if not isinstance(returned, Mapping):
-        raise AblationError(f"{said} {_kind(returned)}: {EXAMPLE}.")
-    for name in returned:
-        if not isinstance(name, str):
-            raise AblationError(f"{said} a metric that is named {name!r}: names are texts.")
-    metrics = {
-        name: _number(value, f'{said} the metric "{name}" as')
-        for name, value in returned.items()
-        if name not in RESERVED
-    }
-    if not metrics:
-        raise AblationError(f"{said} no metric: {EXAMPLE}.")
+    metrics = _metrics(returned, said, RESERVED)
+    params = returned.get("params")
     curves = _curves(returned.get("curves"), said)
     correct = _correct(returned.get("correct"), said, data)
     lost = [place for place, value in enumerate(curves.get("loss", ())) if math.isnan(value)]
@@ -90,12 +81,39 @@ def _run(trial: Trial, returned: Any, wall: float, data: Dataset | None) -> Run:
         curves=curves,
         seconds_per_step=math.nan,
         wall=wall,
-        params=_params(returned.get("params"), said),
+        params=0 if params is None else _whole(params, f'{said} "params" as'),
         steps=0,
         diverged=lost[0] + 1 if lost else None,
         correct=base64.b64encode(np.packbits(correct).tobytes()).decode(),
         host=host(trial.trainer),
         tested=len(correct),
+    )
+
+
+def _own_run(trial: Trial, run: Run) -> Run:
+    """Return a Run with its numbers as Python's: those of other libraries cannot be kept."""
+    said = f"{trial.trainer} returned a Run with"
+    return replace(
+        run,
+        seed=trial.seed,
+        metrics=_metrics(run.metrics, said),
+        curves=_curves(run.curves, said),
+        seconds_per_step=_number(run.seconds_per_step, f"{said} seconds_per_step as"),
+        wall=_number(run.wall, f"{said} wall as"),
+        params=_whole(run.params, f"{said} params as"),
+        steps=_whole(run.steps, f"{said} steps as"),
+        diverged=None if run.diverged is None else _whole(run.diverged, f"{said} diverged as"),
+        tested=_whole(run.tested, f"{said} tested as"),
+    )
+
+
+def _in_numbers(progress: Progress, said: str) -> Progress:
+    """Return progress with its numbers as Python's, as which other processes can read them."""
+    return Progress(
+        epoch=_whole(progress.epoch, f"{said} epoch as"),
+        epochs=_whole(progress.epochs, f"{said} epochs as"),
+        accuracy=_number(progress.accuracy, f"{said} accuracy as"),
+        seconds_left=_number(progress.seconds_left, f"{said} seconds_left as"),
     )
 
 
@@ -124,11 +142,28 @@ def _with_time_left(progress: Progress, took: float) -> Progress:
 # ------------------------------------------------------------------------- what was returned
 
 
-def _number(value: Any, said: str) -> float:
+def _metrics(metrics: Any, said: str, beside: Sequence[str] = ()) -> dict[str, float]:
+    """Return metrics as Python's numbers, without what a mapping has beside them."""
+    if not isinstance(metrics, Mapping):
+        raise AblationError(f"{said} {_kind(metrics)}: {EXAMPLE}.")
+    for name in metrics:
+        if not isinstance(name, str):
+            raise AblationError(f"{said} a metric that is named {name!r}: names are texts.")
+    numbers = {
+        name: _number(value, f'{said} the metric "{name}" as', "metrics are numbers")
+        for name, value in metrics.items()
+        if name not in beside
+    }
+    if not numbers:
+        raise AblationError(f"{said} no metric: {EXAMPLE}.")
+    return numbers
+
+
+def _number(value: Any, said: str, wanted: str = "a number") -> float:
     """Return a number as Python's; NaN where it is not finite."""
     is_one = hasattr(value, "__float__") and len(getattr(value, "shape", ())) == 0
-    if not is_one:
-        raise AblationError(f"{said} {_kind(value)}: metrics are numbers.")
+    if not is_one or isinstance(value, str):  # NumPy's texts have a __float__
+        raise AblationError(f"{said} {_kind(value)}: {wanted}.")
     number = float(value)
     return number if math.isfinite(number) else math.nan
 
@@ -165,10 +200,10 @@ def _correct(correct: Any, said: str, data: Dataset | None) -> np.ndarray:
     return given.astype(bool)
 
 
-def _params(params: Any, said: str) -> int:
-    number = 0.0 if params is None else _number(params, f'{said} "params" as')
+def _whole(value: Any, said: str) -> int:
+    number = _number(value, said, "a whole number")
     if not number >= 0 or number != int(number):
-        raise AblationError(f'{said} "params" as {params!r}: a whole number.')
+        raise AblationError(f"{said} {value!r}: a whole number.")
     return int(number)
 
 
