@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LAST_LINES = 12
+ANSI = r"\x1b\[[0-9;]*m"
 
 
 class AblationError(Exception):
@@ -30,6 +34,12 @@ def one_line(error: BaseException, longest: int = 300) -> str:
     """Return what another library's error says on one line, cut where that is long."""
     said = " ".join(str(error).split()) or type(error).__name__
     return said if len(said) <= longest else f"{said[:longest]}…"
+
+
+def with_last_lines(what: str, written: str) -> str:
+    """Return what happened as a sentence, and the last lines of what was written then."""
+    lines = re.sub(ANSI, "", written).strip().splitlines()[-LAST_LINES:]
+    return "\n".join([f"{what}. Its last lines:", *lines] if lines else [f"{what}."])
 
 
 def did_you_mean(asked: str, known: Iterable[str]) -> str:

@@ -15,6 +15,10 @@ from pytest_ablation import Experiment, Progress, override
 
 SETTINGS = {"depth": 8, "pca": {"components": 30}, "fail": "", "noise": 0.002}
 
+class OddError(Exception):
+    def __init__(self, one, other):
+        super().__init__(f"neither {one} nor {other}")  # with which pickle cannot make it again
+
 def accuracy_of(depth):
     return 0.5 + 0.05 * depth
 
@@ -23,6 +27,10 @@ def fit(trial, data, progress):
     assert data == {"rows": 400}
     if settings["fail"] == "raise":
         raise ValueError("not on a Tuesday")
+    if settings["fail"] == "odd":
+        raise OddError("here", "there")
+    if settings["fail"] == "late":
+        raise TimeoutError("the database did not answer")
     if settings["fail"] == "none":
         return None
     progress(Progress(epoch=1, epochs=1))
@@ -188,6 +196,29 @@ def test_it(baseline):
     result.assert_outcomes(passed=2)
 
 
+def test_an_error_of_one_of_several_conftests_is_told(pytester: pytest.Pytester) -> None:
+    """What a worker raises is told where pytest finds another conftest.py by the same name."""
+    for folder in ("one", "two"):
+        pytester.mkdir(folder)
+        error = f"{folder.title()}Error"
+        conftest = f"class {error}(Exception): pass\n" + MINIMAL.replace(
+            "return {", f"raise {error}('not on a Tuesday')\n    return {{"
+        )
+        (pytester.path / folder / "conftest.py").write_text(conftest)
+        (pytester.path / folder / f"test_{folder}.py").write_text(
+            "def test_it(baseline):\n    assert baseline.metric('error').mean >= 0\n"
+        )
+    result = pytester.runpytest_subprocess("--ablation-workers=1")
+    result.assert_outcomes(errors=2)
+    for error in ("OneError", "TwoError"):
+        result.stdout.fnmatch_lines(
+            [
+                f"baseline, seed 0: the training failed: {error}. Its last lines:",
+                f"*{error}: not on a Tuesday",
+            ]
+        )
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_training_that_goes_wrong_is_an_error_and_others_go_on(
     own: pytest.Pytester, workers: int
@@ -196,7 +227,9 @@ def test_a_training_that_goes_wrong_is_an_error_and_others_go_on(
     write(
         own,
         """
-@pytest.mark.parametrize("variant", [override(fail="raise"), override(fail="none")], indirect=True)
+WRONG = [override(fail=how) for how in ("raise", "odd", "late", "none")]
+
+@pytest.mark.parametrize("variant", WRONG, indirect=True)
 def test_wrong(variant):
     assert variant.accuracy.change >= -1
 
@@ -205,11 +238,15 @@ def test_right(baseline):
 """,
     )
     result = own.runpytest_subprocess(f"--ablation-workers={workers}")
-    result.assert_outcomes(passed=1, errors=2)
+    result.assert_outcomes(passed=1, errors=4)
     result.stdout.fnmatch_lines(
         [
             "set fail='raise', seed 0: the training failed: ValueError. Its last lines:",
             "*not on a Tuesday*",
+            "set fail='odd', seed 0: the training failed: OddError. Its last lines:",
+            "*neither here nor there*",
+            "set fail='late', seed 0: the training* failed: TimeoutError. Its last lines:",
+            "*the database did not answer*",
             "set fail='none', seed 0: the training failed: conftest:fit returned None: return a *",
         ]
     )

@@ -63,6 +63,23 @@ def sleeps(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
     return {}
 
 
+class OddError(Exception):
+    """An error that pickle cannot make again, of which a class needs two words and keeps one."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"neither {one} nor {other}")
+
+
+def odd(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
+    """Fail with an error that cannot leave its process."""
+    raise OddError("here", "there")
+
+
+def unanswered(trial: Trial, data: Any, progress: Any) -> dict[str, Any]:
+    """Wait for something that does not come."""
+    raise TimeoutError("the database did not answer")
+
+
 class Raises(keras.layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
     """Fails."""
 
@@ -162,6 +179,10 @@ def test_what_fails_says_so(study: Study, tmp_path: Path) -> None:
     wrong = study.variant(EXPERIMENT, insert(Raises(), after="flatten"))
     with pytest.raises(TrainingError, match=r"(?s)failed: ValueError on .*\n.*not on a Tuesday"):
         wrong.run(0)
+    with pytest.raises(TrainingError, match=r"(?s)failed: TimeoutError on .*\n.*did not answer"):
+        study.baseline(Experiment({"depth": 1}, train=unanswered)).run(0)
+    with pytest.raises(TrainingError, match=r"(?s)failed: OddError.*\n.*neither here nor there"):
+        study.baseline(Experiment({"depth": 1}, train=odd)).run(0)
     assert study.variant(EXPERIMENT, remove("drop1")).run(0).steps == 48
 
 

@@ -6,9 +6,9 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pytest_ablation.errors import AblationError, TrainingError
+from pytest_ablation.errors import AblationError, TrainingError, with_last_lines
 from pytest_ablation.execution.board import Board, Waiting
-from pytest_ablation.execution.slot import failed, with_last_lines
+from pytest_ablation.execution.slot import failed
 from pytest_ablation.execution.task import Result, Task
 from pytest_ablation.run import Progress
 

@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +21,7 @@ from pytest_ablation.execution import sharing
 from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.machine import cores
-from pytest_ablation.execution.slot import Place, Slot
+from pytest_ablation.execution.slot import Place, Slot, took_too_long
 from pytest_ablation.execution.task import Result, Task, Together, Training
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
@@ -282,9 +281,8 @@ class Workers:
             slot.renew()
         tries = self._attempts[task.key] = self._attempts.get(task.key, 0) + 1
         of_the_machine = isinstance(error, OSError | MemoryError | BrokenProcessPool)
-        if isinstance(error, FutureTimeoutError):  # an OSError to Python, and the user's own limit
-            of_the_machine = False
-        if of_the_machine and tries < ATTEMPTS:
+        # The limit, which is the user's own, is an OSError to Python too.
+        if of_the_machine and not took_too_long(error) and tries < ATTEMPTS:
             self._put_back(task)
         else:
             times = f", tried {tries} times," if tries > 1 else ""

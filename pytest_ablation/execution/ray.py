@@ -30,12 +30,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pytest_ablation import arrays
 from pytest_ablation.data import sample
 from pytest_ablation.dataset import PARTS
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, with_last_lines
 from pytest_ablation.execution import by_value, node
 from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import thread_variables
-from pytest_ablation.execution.slot import failed, with_last_lines
+from pytest_ablation.execution.slot import failed, took_too_long
 from pytest_ablation.execution.task import Lesioning, Result, Task
 from pytest_ablation.resources import Resources, check, parsed
 from pytest_ablation.store import Store
@@ -162,7 +162,7 @@ class Cluster:
         where = f" on {one.where}" if one and one.where else ""
         if isinstance(error, AblationError):
             return f"failed: {error}"
-        if isinstance(error, FutureTimeoutError):
+        if took_too_long(error):
             return f"took longer than --ablation-timeout{where} and was ended."
         if isinstance(error, ray.exceptions.OutOfMemoryError):
             cause = _joined(error).partition(" Object store memory usage")[0]  # 3 kB more follow
@@ -286,6 +286,7 @@ class Cluster:
         one.told_by = error
         if isinstance(error, ray.exceptions.RayTaskError):
             error = error.cause
+            error.__cause__ = one.told_by
             one.where = getattr(error, "__notes__", [one.where])[-1]
         self._end(key, error)
 

@@ -7,7 +7,6 @@ to itself reaches no other.
 from __future__ import annotations
 
 import multiprocessing
-import re
 from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -19,13 +18,10 @@ from typing import Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, with_last_lines
 from pytest_ablation.execution import worker
 from pytest_ablation.execution.machine import thread_variables
 from pytest_ablation.execution.task import Result, Task
-
-LAST_LINES = 12
-ANSI = r"\x1b\[[0-9;]*m"
 
 
 class Place(Protocol):
@@ -90,7 +86,7 @@ class Slot:
         written = ""
         with suppress(OSError):
             written = self._log(task).read_text(encoding="utf-8", errors="replace")
-        if isinstance(error, FutureTimeoutError):
+        if took_too_long(error):
             what = "took longer than --ablation-timeout and was ended"
         elif isinstance(error, ProcessExpired):
             what = f"was lost: its worker process {_ended(error.exitcode)}"
@@ -119,15 +115,14 @@ class Slot:
         return self.logs / f"worker{self.number}-{threads}.log"
 
 
+def took_too_long(error: BaseException) -> bool:
+    """Tell whether a task was ended at its limit: what one raises itself has a cause, its trace."""
+    return isinstance(error, FutureTimeoutError) and error.__cause__ is None
+
+
 def failed(error: BaseException) -> str:
     """Say that a task raised an error."""
     return f"failed: {type(error).__name__}"
-
-
-def with_last_lines(what: str, written: str) -> str:
-    """Return what happened as a sentence, and the last lines of what was written then."""
-    lines = re.sub(ANSI, "", written).strip().splitlines()[-LAST_LINES:]
-    return "\n".join([f"{what}. Its last lines:", *lines] if lines else [f"{what}."])
 
 
 def _ended(exitcode: int) -> str:

@@ -2,8 +2,9 @@
 
 A task names all that it needs, so that any process with the same packages can do it. Each has a
 key, which tells it from others, a name, which says what to call it, the most threads that it is to
-be done with, None for all that there are, what it is given on a cluster, the trials that no other
-process may be at meanwhile, and says whether Keras is what does it.
+be done with, None for all that there are, what it is given on a cluster, the user's own modules
+that it needs, the trials that no other process may be at meanwhile, and says whether Keras is what
+does it.
 """
 
 from __future__ import annotations
@@ -126,6 +127,11 @@ class Together:
         return self.trainings[0].resources
 
     @property
+    def modules(self) -> Mapping[str, str]:
+        """Files of the user's own modules that it needs, by name."""
+        return self.trainings[0].modules
+
+    @property
     def is_by_keras(self) -> bool:
         """Whether it is Keras that trains."""
         return self.trainings[0].is_by_keras
@@ -164,7 +170,7 @@ class Together:
         if not left:
             return []
         store = left[0].store
-        _provide(left[0].modules)
+        _provide(self.modules)
         told = tell or (lambda progress: store.tell(self.key, self.name, progress))
         watchers = [
             Watcher(told, store.checkpoint(each.key), file)
@@ -333,6 +339,11 @@ class Lesioning:
     def resources(self) -> str:
         """What it is given on a cluster."""
         return self.source.resources
+
+    @property
+    def modules(self) -> Mapping[str, str]:
+        """Files of the user's own modules that it needs, by name."""
+        return self.source.modules
 
     @property
     def locks(self) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +17,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from pytest_ablation.errors import AblationWarning
+from pytest_ablation.errors import AblationWarning, TrainingError, with_last_lines
 from pytest_ablation.execution.task import Result, Task, Tell
 
 
@@ -53,10 +55,27 @@ def done(task: Task, tell: Tell | None = None) -> Result | None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AblationWarning)
             result = task(wait=False, tell=tell)
+    except Exception as error:
+        if not _can_be_sent(error, task.modules):
+            trace = "".join(traceback.format_exception(error))
+            raise TrainingError(with_last_lines(type(error).__name__, trace)) from error
+        raise
     finally:
         _forget()
     own = [str(each.message) for each in caught if issubclass(each.category, AblationWarning)]
     return replace(result, warned=tuple(own)) if result else None
+
+
+def _can_be_sent(error: Exception, modules: Mapping[str, str]) -> bool:
+    """Tell whether pytest's process can have an error as it is.
+
+    It can where pickle makes the error again, and finds its class there too: by the name of one
+    conftest.py it may find another.
+    """
+    with suppress(Exception):
+        pickle.loads(pickle.dumps(error))  # noqa: S301 # our own bytes
+        return type(error).__module__ not in modules
+    return False
 
 
 def _forget() -> None:
