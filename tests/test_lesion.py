@@ -113,8 +113,12 @@ def test_no_time(variant):
     again.stdout.fnmatch_lines(["*0 trainings done, *"])
 
 
-def test_a_lesion_trains_what_nobody_kept(suite: pytest.Pytester) -> None:
-    """A store without the trained weights gives the same numbers, trained once more."""
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_lesion_trains_what_nobody_kept(suite: pytest.Pytester, has_room: bool) -> None:
+    """A store without the trained weights gives the same numbers, trained once more.
+
+    It may have no room for them, as a disk that is nearly full.
+    """
     write(
         suite,
         """
@@ -127,7 +131,11 @@ def test_it(variant):
     arguments = ("--ablation-profile=full", "--ablation-seeds=2", "-rP")
     first = suite.runpytest(*arguments)
     for path in (suite.path / ".ablation").glob("weights/*.npz"):
-        path.write_bytes(b"damaged")
+        if has_room:
+            path.write_bytes(b"damaged")
+        else:  # what cannot be replaced, by root neither
+            path.unlink()
+            path.mkdir()
     for path in runs(suite):
         if '"lesion": "{' in path.read_text():
             path.unlink()
@@ -135,6 +143,8 @@ def test_it(variant):
     values = [[line for line in each.outlines if "values" in line] for each in (first, second)]
     assert values[0]
     assert values[0] == values[1]
+    kept = [path.is_file() for path in (suite.path / ".ablation").glob("weights/*.npz")]
+    assert kept == [has_room] * 2
 
 
 def test_an_estimate_is_near_the_whole(suite: pytest.Pytester) -> None:

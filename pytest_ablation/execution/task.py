@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_ablation.training.duet import Step
 
 Tell = Callable[[Progress], None]
+State = tuple[dict[str, Any], list[Any]]  # numbers by name, and arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,19 +367,34 @@ class Lesioning:
         ):
             if not held:
                 return None
-            weights = store.weights(source.key) or Path(elsewhere) / "weights"
+            weights = store.weights(source.key)
             run = store.load(source.key, source.newer_than)
-            kept = checkpoint.load(weights, source.key)
+            kept = checkpoint.load(weights, source.key) if weights else None
             if run is None or kept is None:
-                run = source.trained(tell, weights)
-                kept = checkpoint.load(weights, source.key)
-            if kept is None:
-                raise AblationError(f"{source.name}: its trained weights cannot be kept.")
+                run, kept = self._anew(tell, weights, Path(elsewhere) / "weights")
             trained = lesion.Trained(source.trial, run, kept[1])
         runs = lesion.evaluate(trained, self.trials, source.data())
         for trial, run, name in zip(self.trials, runs, self.names, strict=True):
             store.save(trial, run, name, source.session)
         return Result(value={run.fingerprint: run for run in runs}, trained=True)
+
+    def _anew(self, tell: Tell | None, weights: Path | None, elsewhere: Path) -> tuple[Run, State]:
+        """Train the network, and return its run and its weights, kept in the store if they can be.
+
+        Elsewhere first: that the store has no room for them is known when all is trained.
+        """
+        from pytest_ablation.training import checkpoint
+
+        source = self.source
+        for file in [elsewhere, *([weights] if weights else [])]:
+            run = source.trained(tell, file)
+            kept = checkpoint.load(file, source.key)
+            if kept is not None:
+                if weights is not None:
+                    with suppress(OSError):
+                        checkpoint.save(weights, source.key, *kept)
+                return run, kept
+        raise AblationError(f"{source.name}: its trained weights cannot be kept.")
 
 
 Task = Training | Together | Timing | Probing | Lesioning
