@@ -61,8 +61,7 @@ def ablation(item: pytest.Item) -> Ablation:
     """
     from pytest_ablation.ablation import Ablation
 
-    marker = item.get_closest_marker("ablation")
-    given = list(marker.args) if marker else []
+    given = _marked(item)
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
         given += [item.callspec.params["variant"]] if "variant" in item.callspec.params else []
     if not given:
@@ -89,6 +88,12 @@ def of_one_experiment(item: pytest.Item) -> list[pytest.Item]:
     same = _experiment_fixture(item)
     items = filter(is_of_an_arm, item.session.items)
     return [each for each in items if _experiment_fixture(each) is same]
+
+
+def _marked(item: pytest.Item) -> list[object]:
+    """Return what the closest markers name: the test's own, else its class's or its module's."""
+    found = [*item.iter_markers_with_node("ablation")]
+    return [each for node, marker in found if node is found[0][0] for each in marker.args]
 
 
 def _surely_trains(item: pytest.Item) -> bool:

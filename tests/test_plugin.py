@@ -128,6 +128,32 @@ def test_it(variant):
     assert not runs(suite)
 
 
+STACKED = """
+@pytest.mark.ablation(remove("no_such_layer"))
+@pytest.mark.ablation(remove("drop1"))
+def test_it(variant):
+    assert variant.params >= 1
+
+@pytest.mark.ablation(remove("no_such_layer"))
+class TestOfAClass:
+    @pytest.mark.ablation(remove("drop2"))
+    def test_own(self, variant):
+        assert "drop2" in str(variant.difference)
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--ablation-plan",)])
+def test_no_marker_is_left_aside_in_silence(
+    suite: pytest.Pytester, arguments: tuple[str, ...]
+) -> None:
+    """Of two markers on a test both are meant, so it is an error; its own outdoes its class's."""
+    write(suite, STACKED)
+    result = suite.runpytest(*arguments)
+    result.assert_outcomes(passed=0 if arguments else 1, errors=1)
+    result.stdout.fnmatch_lines(["*2 ablations where one is meant: add them up with +.*"])
+    result.stdout.no_fnmatch_line("*no_such_layer*")
+
+
 def test_a_mistake_in_a_later_test_is_said_before_the_first_training(
     suite: pytest.Pytester,
 ) -> None:
