@@ -170,12 +170,13 @@ def _asserted(item: pytest.Item) -> Asserted:
     return item.stash.setdefault(ASSERTED, Asserted(expected=suite.comparisons(item)))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Forget what a test compared before, where another plugin runs it again."""
+    """Forget what a test compared before, where another plugin runs it again; check its marker."""
     if TRAINED in item.stash:
         del item.stash[TRAINED], item.stash[ASSERTED]
         item.user_properties[:] = [own for own in item.user_properties if not junit.is_ours(own)]
+    with _one_line():
+        suite.check_marker(item)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -190,10 +191,10 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a plan's session, leave other tests aside."""
     if options.plan(config):
-        others = [item for item in items if not suite.is_of_an_arm(item)]
+        others = [item for item in items if not suite.is_of_a_study(item)]
         if others:
             config.hook.pytest_deselected(items=others)
-            items[:] = filter(suite.is_of_an_arm, items)
+            items[:] = filter(suite.is_of_a_study, items)
 
 
 # ------------------------------------------------------------------------ reports and findings

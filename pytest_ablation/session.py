@@ -147,6 +147,7 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
     for item in suite.of_one_experiment(request.node):
         arms = [study.baseline(experiment)] if suite.trains_baseline(item) else []
         try:
+            suite.check_marker(item)
             if suite.asks_for_a_variant(item):
                 variant = study.variant(experiment, suite.ablation(item))
                 arms += [variant] if suite.trains_variant(item) else []

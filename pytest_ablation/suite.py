@@ -78,6 +78,29 @@ def ablation(item: pytest.Item) -> Ablation:
     return given[0]
 
 
+def check_marker(item: pytest.Item) -> None:
+    """Refuse an ablation on a test that does not ask for its variant: nobody would look at it.
+
+    Raises:
+        AblationError: The test itself is marked. A class or a module may be for some of its tests.
+    """
+    own = [each for mark in item.own_markers if mark.name == "ablation" for each in mark.args]
+    if not own or asks_for_a_variant(item) or "getfixturevalue" in _names(item):
+        return
+    from pytest_ablation.ablation import Ablation
+
+    if isinstance(own[0], Ablation):  # a suite that has nothing to do with this may have a marker
+        raise AblationError(
+            f'the test is marked with {own[0]!r} but does not take "variant": take it as an '
+            "argument, or leave the marker out."
+        )
+
+
+def is_of_a_study(item: pytest.Item) -> bool:
+    """Tell whether a test asks for the baseline or a variant, or is marked as if it did."""
+    return is_of_an_arm(item) or any(mark.name == "ablation" for mark in item.own_markers)
+
+
 def is_to_be_skipped(item: pytest.Item, error: AblationError) -> bool:
     """Tell whether a test is of a layer that nobody named, and that cannot be left out."""
     return isinstance(error, UnbuildableError) and ablation(item).is_of_all

@@ -154,6 +154,45 @@ def test_no_marker_is_left_aside_in_silence(
     result.stdout.no_fnmatch_line("*no_such_layer*")
 
 
+UNASKED = """
+def test_first(baseline):
+    assert baseline.params == 938
+
+@pytest.mark.ablation(remove("drop4"))
+def test_marked(baseline):
+    assert baseline.params == 938
+
+@pytest.mark.skip
+@pytest.mark.ablation(remove("drop4"))
+def test_skipped():
+    pass
+
+@pytest.mark.ablation(remove("drop1"))
+class TestOfAClass:
+    def test_baseline(self, baseline):
+        assert baseline.params == 938
+
+    def test_variant(self, variant):
+        assert variant.params >= 1
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--ablation-plan",)])
+def test_a_marked_test_takes_its_variant(
+    suite: pytest.Pytester, arguments: tuple[str, ...]
+) -> None:
+    """A typo in an ablation is no pass because the test forgot to ask for the variant.
+
+    A class may be marked for some of its tests.
+    """
+    write(suite, UNASKED)
+    result = suite.runpytest(*arguments)
+    result.assert_outcomes(passed=0 if arguments else 3, skipped=1, errors=1)
+    message = '*test is marked with remove("drop4") but does not take "variant": take it as an *'
+    result.stdout.fnmatch_lines([f"will end in an error: *::test_marked: {message}", message])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_a_mistake_in_a_later_test_is_said_before_the_first_training(
     suite: pytest.Pytester,
 ) -> None:
