@@ -226,6 +226,8 @@ def pytest_runtest_makereport(
     if isinstance(error, AblationError) and not item.config.option.fulltrace:
         _leave_out_own_frames(error.__traceback__)
     report = yield
+    if report.failed and report.when == "setup" and suite.is_of_a_study(item):
+        report.ablation_error = True  # type: ignore[attr-defined] # pytest carries it along
     subject = item.stash.get(TRAINED, None)
     if subject is None:
         return report

@@ -25,6 +25,7 @@ class Reporting:
         self.config = config
         self.reference = reference
         self.findings: Findings | None = None
+        self.errors: set[str] = set()
         self.plan: list[dict[str, Any]] = []
         self.progress: Reporter | None = None
         self.told: set[str] = set()
@@ -74,12 +75,16 @@ class Reporting:
         """Take in what a test found; unfold it in the page, where there is one."""
         if hasattr(report, "ablation_plan"):
             self.plan.append(report.ablation_plan)
+        if hasattr(report, "ablation_error"):
+            self.errors.add(report.nodeid)
         entry = _entry_of(report)
         if entry is None:
             return
         from pytest_ablation.table import Findings
 
-        self.findings = self.findings or Findings(reference=self.reference)
+        self.findings = self.findings or Findings(
+            reference=self.reference, errors=self.errors
+        )
         self.findings.add(entry)
         if not self._is_worker:
             self._tell_of_runs(entry)

@@ -138,14 +138,17 @@ class Findings:
     Attributes:
         entries: By node id; of a test that ran twice, the last.
         reference: What an earlier session saved; None where none is named.
+        errors: Tests that ended in an error before there was anything to find, by node id.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     reference: Reference | None = None
+    errors: set[str] = field(default_factory=set)
 
     def add(self, entry: Entry) -> None:
         """Take in what a test found."""
         self.entries[entry.test] = entry
+        self.errors.discard(entry.test)
 
     @property
     def facts(self) -> dict[str, Any]:

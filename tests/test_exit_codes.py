@@ -86,6 +86,23 @@ def test_an_exit_code_says_how_a_study_ended(
     assert run(*arguments).ret == code
 
 
+@pytest.mark.parametrize("arguments", [("-p", "no:xdist"), ("-n1",)])
+@pytest.mark.parametrize("order", [HOLDS + MISTAKE, MISTAKE + HOLDS])
+def test_a_test_that_cannot_begin_is_in_the_headline(
+    pytester: pytest.Pytester, order: str, arguments: tuple[str, ...]
+) -> None:
+    """Nobody reads that all claims hold where a test of the study ended in an error."""
+    pytester.makeconftest(CONFTEST)
+    order = order.replace("test_mistake(variant", "test_mistake(baseline, variant")
+    pytester.makepyfile(IMPORTS + order)
+    exports = ("--ablation-export=findings.md", "--ablation-export=findings.json")
+    result = pytester.runpytest(*arguments, "--ablation-seeds=2", "--html=page.html", *exports)
+    said = "1 of 1 claim holds, 1 test ended in an error; "
+    result.stdout.fnmatch_lines([f"{said}*"])
+    for name in ("findings.md", "findings.json", "page.html"):
+        assert said in (pytester.path / name).read_text(encoding="utf-8")
+
+
 def test_findings_that_cannot_be_written_are_no_success(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

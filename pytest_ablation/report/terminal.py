@@ -91,7 +91,7 @@ def table(findings: Findings, *, width: int, color: bool) -> str:
         console.print()
         console.print(Text(cluster))
     console.print()
-    console.print(Text(words.headline(rows), style="bold"))
+    console.print(Text(words.headline(rows, findings.errors), style="bold"))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 

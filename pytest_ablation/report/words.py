@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation.quantity import ACCURACY, Form, Measure, Unit, said
@@ -24,19 +24,23 @@ DOING = re.compile(rf"(^|, )({'|'.join(GERUNDS)})\b")
 VERDICTS = {"passed": "holds", "failed": "violated"}
 
 
-def headline(rows: Sequence[Row]) -> str:
+def headline(rows: Sequence[Row], errors: Collection[str]) -> str:
     """Return the outcome in a sentence, and the largest change that is clear.
 
     ``4 of 5 claims hold, 1 undecided; removing Dropout (5 layers) costs 3.7 points.``
+
+    Args:
+        rows: The findings table.
+        errors: Tests that ended in an error before there was anything to find.
     """
     tests = [entry for row in rows for entry in row.tests]
     outcomes = [each.outcome for entry in tests for each in entry.compared]
-    errors = sum(entry.outcome == "error" for entry in tests)
+    wrong = len(errors) + sum(entry.outcome == "error" for entry in tests)
     parts = [_holding(outcomes.count("holds"), len(outcomes))]
     parts += [
         f"{outcomes.count(each)} {each}" for each in ("violated", "undecided") if each in outcomes
     ]
-    parts += [f"{_counted(errors, 'test')} ended in an error"] if errors else []
+    parts += [f"{_counted(wrong, 'test')} ended in an error"] if wrong else []
     largest = leads(rows)[:1]
     finding = f"; {_finding(largest[0])}" if largest else ""
     return f"{', '.join(parts)}{finding}."

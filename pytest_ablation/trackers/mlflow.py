@@ -161,7 +161,7 @@ def _experiment(client: Any) -> tuple[str, str]:
 
 def _note(findings: Findings) -> str:
     lines = [f"- {escaped(arm)}: {escaped(said)}" for arm, said in record.sentences(findings)]
-    return "\n".join([f"**{words.headline(findings.rows())}**", "", *lines])
+    return "\n".join([f"**{words.headline(findings.rows(), findings.errors)}**", "", *lines])
 
 
 def _named(name: str) -> str:

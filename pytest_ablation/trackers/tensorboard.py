@@ -59,7 +59,7 @@ class Tracker:
         for row in findings.rows():
             if not row.lesion:
                 self._row(row)
-        headline = escaped(words.headline(findings.rows()))
+        headline = escaped(words.headline(findings.rows(), findings.errors))
         lines = [f"- {escaped(a)}: {escaped(said)}" for a, said in record.sentences(findings)]
         said, numbers = record.of_session(findings)
         facts = ", ".join(f"{name} {escaped(value)}" for name, value in said.items())

@@ -27,7 +27,7 @@ def as_plain(findings: Findings) -> dict[str, Any]:
     rows = findings.rows()
     return {
         "pytest_ablation": version("pytest-ablation"),
-        "headline": words.headline(rows),
+        "headline": words.headline(rows, findings.errors),
         "session": _session(findings.facts),
         "reference": findings.reference.path.name if findings.reference else None,
         "experiments": [
@@ -36,6 +36,7 @@ def as_plain(findings: Findings) -> dict[str, Any]:
         "arms": [_arm(row) for row in rows],
         "claims": [_claim(*each) for each in findings.claims()],
         "tests": [_test(entry) for entry in findings.entries.values()],
+        "errors": sorted(findings.errors),
     }
 
 
