@@ -188,7 +188,11 @@ class Reporting:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
-        """Unfold among the captured output what pytest-html takes nowhere else."""
+        """Say why a test is undecided; unfold in the log what pytest-html takes nowhere else."""
+        if getattr(report, "undecided", False):
+            from pytest_ablation.report import columns
+
+            data[:] = columns.with_reason(data, report.longrepr)
         if hasattr(report, "ablation_content"):
             data.insert(0, report.ablation_content)
 

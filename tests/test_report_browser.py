@@ -180,7 +180,10 @@ def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> 
 
 
 def test_undecided_tests_have_a_filter_of_their_own(suite: pytest.Pytester) -> None:
-    """Who looks for what is open finds it: a count, a filter and a name that survive sorting."""
+    """Who looks for what is open finds it: a count, a filter and a name that survive sorting.
+
+    Its log says why in words, and it is one of the tests that ran.
+    """
     suite.makepyfile(
         test_study="""
 import pytest
@@ -209,6 +212,8 @@ def test_c(baseline):
           .map((row) => row.querySelector(".col-result").textContent)
         const filters = all(".filters > span").filter(shown)
         const found = {labels: filters.map((each) => each.textContent.trim()), at_first: rows()}
+        found.took = document.querySelector(".run-count").textContent
+        found.logs = all(".log").map((each) => each.textContent)
         for (const name of ["undecided", "skipped"]) {
           click(`[data-ablation-filter="${name}"]`)
           found[`without_${name}`] = rows()
@@ -221,6 +226,9 @@ def test_c(baseline):
 
     assert "1 Undecided," in found["labels"]
     assert "1 Skipped," in found["labels"]
+    assert found["took"].startswith("2 tests took ")
+    reason = "undecided: variant.accuracy.change ≥ −100.0 points: the smoke profile is too short to"
+    assert any(each.startswith(f"test_study.py:4: {reason} tell\n") for each in found["logs"])
     assert sorted(found["at_first"]) == ["Passed", "Skipped", "Undecided"]
     assert sorted(found["without_undecided"]) == ["Passed", "Skipped"]
     assert sorted(found["without_skipped"]) == ["Passed", "Undecided"]

@@ -57,6 +57,13 @@ def as_text(cells: list[str], test: str) -> list[str]:
     return [mended.get(cell, cell) for cell in cells]
 
 
+def with_reason(log: list[str], reason: tuple[str, int, str]) -> list[str]:
+    """Return pytest-html's log of a skipped test with its reason as text, where it has a tuple."""
+    path, line, said = reason
+    theirs, ours = f"{escape(str(reason))}\n", f"{escape(f'{path}:{line}: {said}')}\n"
+    return [ours if each == theirs else each for each in log]
+
+
 def is_taken(test: str) -> bool:
     r"""Tell whether pytest-html takes extras of a test of this id: not of one with ``\N`` in it."""
     try:

@@ -1,4 +1,5 @@
-// Gives undecided tests a name and a filter of their own: pytest-html counts them as skipped.
+// Gives undecided tests a name and a filter of their own, and counts them among the tests that
+// took time: pytest-html takes them for skipped.
 {
   const undecided = Number(document.currentScript.dataset.undecided)
   const relabel = () => {
@@ -21,6 +22,9 @@
       text.textContent = ` ${count} ${name[0].toUpperCase()}${name.slice(1)}, `
       theirs.before(box, text)
     }
+    const run = document.querySelector(".run-count")
+    const ran = parseInt(run.textContent) + undecided
+    run.textContent = run.textContent.replace(/^\d+ tests?/, `${ran} test${ran > 1 ? "s" : ""}`)
     theirs.style.display = label.style.display = "none"
     relabel()
     new MutationObserver(relabel).observe(document.body, {childList: true, subtree: true})
