@@ -183,6 +183,17 @@ def test_the_page_opens_with_the_outcome_in_a_sentence(page: str) -> None:
     assert f"<h2>{said}</h2>" in page
 
 
+def test_what_is_violated_is_said_first() -> None:
+    """Who opens a red study's report reads which claims are violated, before what else it found."""
+    shown = text_of(html.page(study()))
+    found = "accuracy.change ≥ −12.0 points: −3.6 points, 90 % interval −4.9 points … −2.3 points"
+    first = shown.index(f"violated remove dense2 : {found}, 2 seeds an arm")
+    assert first < shown.index("replace relu : collapses to chance")
+
+    many = html.page(study(compared=5 * (claim("violated"),)))
+    assert "22 more violated, in the table of claims" in text_of(many)
+
+
 def test_accuracies_are_of_examples_whatever_they_are(page: str) -> None:
     """A report on texts or tables speaks of no images."""
     assert re.search(r"reaches [\d.]+ % on test examples and [\d.]+ % on training", text_of(page))
@@ -407,6 +418,15 @@ def test_a_wide_terminal_shows_every_quantity() -> None:
         assert number in wide
     assert "29.0 s" not in narrow
     assert "325,002" not in narrow
+
+
+def test_the_terminal_says_what_is_violated() -> None:
+    """A red study says at its end which claims do not hold and what was found, then what is open."""
+    text = terminal.table(study(), width=160, color=False)
+
+    violated = text.index("violated: ablation_tests/test_cifar10.py::test_dense\n  accuracy.change ≥")
+    assert violated < text.index("undecided: ablation_tests/test_cifar10.py::test_exponential\n")
+    assert violated < text.index("−3.6 points, 90 % interval −4.9 points … −2.3 points, 2 seeds")
 
 
 def test_colour_is_used_only_where_asked_for() -> None:

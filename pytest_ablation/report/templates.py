@@ -46,7 +46,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     shown = (
-        *(words.verdict, words.placebo, words.p_value, words.limits, words.reasoning),
+        *(words.verdict, words.placebo, words.p_value, words.limits, words.reasoning, words.found),
         *(words.value, words.change, words.ratio, words.seconds, words.count, words.shortened),
         *(as_shown, _number, _after_colon, _capital),
     )

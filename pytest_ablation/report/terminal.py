@@ -81,12 +81,11 @@ def table(findings: Findings, *, width: int, color: bool) -> str:
         if placebo := words.placebo(findings.placebo(name)):
             console.print()
             console.print(Text(placebo))
-    for entry, each, _ in findings.claims():
-        if each.outcome == "undecided" and not facts["decides_nothing"]:
+    for outcome in ("violated", *(() if facts["decides_nothing"] else ("undecided",))):
+        for entry, each in words.claims_that_are(outcome, findings):
             console.print()
-            console.print(Text(f"undecided: {entry.test}", style="yellow"))
-            why = Text(f"{each.claim}: {each.evidence}; {each.advice}")
-            console.print(Padding(why, (0, 0, 0, INDENT)))
+            console.print(Text(f"{outcome}: {entry.test}", style=COLORS.get(outcome, "red")))
+            console.print(Padding(Text(words.found(each)), (0, 0, 0, INDENT)))
     if cluster := words.cluster(facts):
         console.print()
         console.print(Text(cluster))

@@ -11,7 +11,8 @@ from pytest_ablation.quantity import ACCURACY, Form, Measure, Unit, said
 
 if TYPE_CHECKING:
     from pytest_ablation.claim import Compared
-    from pytest_ablation.table import Placebo, Row
+    from pytest_ablation.evidence import Entry
+    from pytest_ablation.table import Findings, Placebo, Row
 
 UNKNOWN = "–"
 LONGEST_ARM = 60
@@ -82,6 +83,17 @@ def shortened(name: str, longest: int) -> str:
     """Return a name of users' on one line, cut where it is longer than there is room for."""
     name = "".join(each if each.isprintable() else " " for each in name)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def claims_that_are(outcome: str, findings: Findings) -> list[tuple[Entry, Compared]]:
+    """Return the claims of an outcome, each with its test."""
+    return [(entry, each) for entry, each, _ in findings.claims() if each.outcome == outcome]
+
+
+def found(claim: Compared) -> str:
+    """Return a claim, what it rests on, and what it lacks: ``gap.change ≥ +1.0 points: …``."""
+    more = claim.advice or claim.reason
+    return f"{claim.claim}: {claim.evidence}" + (f"; {more}" if more else "")
 
 
 def reasoning(claim: Compared) -> str:
