@@ -179,6 +179,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         suite.check_marker(item)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse ablations that would be a test's `variant` themselves, untrained."""
+    if "pytest_ablation.ablation" in sys.modules:
+        with _one_line():
+            for mark in metafunc.definition.iter_markers("parametrize"):
+                suite.check_parameters(*mark.args, **mark.kwargs)
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name a parametrized test after its ablation."""
     if "pytest_ablation.ablation" not in sys.modules:

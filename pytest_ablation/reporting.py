@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -82,9 +82,7 @@ class Reporting:
             return
         from pytest_ablation.table import Findings
 
-        self.findings = self.findings or Findings(
-            reference=self.reference, errors=self.errors
-        )
+        self.findings = self.findings or Findings(reference=self.reference, errors=self.errors)
         self.findings.add(entry)
         if not self._is_worker:
             self._tell_of_runs(entry)
@@ -192,7 +190,7 @@ class Reporting:
         if getattr(report, "undecided", False):
             from pytest_ablation.report import columns
 
-            data[:] = columns.with_reason(data, report.longrepr)
+            data[:] = columns.with_reason(data, cast(tuple[str, int, str], report.longrepr))
         if hasattr(report, "ablation_content"):
             data.insert(0, report.ablation_content)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from types import CodeType
 from typing import TYPE_CHECKING
@@ -96,6 +96,34 @@ def check_marker(item: pytest.Item) -> None:
         )
 
 
+def check_parameters(
+    argnames: str | Sequence[str] = (),
+    argvalues: object = (),
+    indirect: bool | Sequence[str] = False,
+    *others: object,
+    **other: object,
+) -> None:
+    """Refuse ablations that pytest's parametrize gives a test as its variant, past the fixture.
+
+    Raises:
+        AblationError: They are not given indirectly.
+    """
+    from pytest_ablation.ablation import Ablation
+
+    names = argnames.replace(",", " ").split() if isinstance(argnames, str) else [*argnames]
+    by_fixture = names if indirect is True else [*(indirect or ())]
+    if "variant" not in names or "variant" in by_fixture or not isinstance(argvalues, Collection):
+        return  # what is no collection can be read only once, and pytest will
+    place, is_single = names.index("variant"), len(names) == 1
+    if any(isinstance(_value(given, place, is_single), Ablation) for given in argvalues):
+        wanted = ", ".join(f'"{each}"' for each in (*by_fixture, "variant"))
+        raise AblationError(
+            f'parametrize("{", ".join(names)}", …): add '
+            f"indirect={True if is_single else f'[{wanted}]'}, so that the fixture is given the "
+            "ablations."
+        )
+
+
 def is_of_a_study(item: pytest.Item) -> bool:
     """Tell whether a test asks for the baseline or a variant, or is marked as if it did."""
     return is_of_an_arm(item) or any(mark.name == "ablation" for mark in item.own_markers)
@@ -117,6 +145,15 @@ def _marked(item: pytest.Item) -> list[object]:
     """Return what the closest markers name: the test's own, else its class's or its module's."""
     found = [*item.iter_markers_with_node("ablation")]
     return [each for node, marker in found if node is found[0][0] for each in marker.args]
+
+
+def _value(given: object, place: int, is_single: bool) -> object:
+    """Return one parameter's value of a set of them, as pytest takes it; None where it lacks."""
+    if isinstance(given, type(pytest.param())):
+        given = given.values
+    elif is_single:
+        return given
+    return given[place] if isinstance(given, Sequence) and place < len(given) else None
 
 
 def _surely_trains(item: pytest.Item) -> bool:

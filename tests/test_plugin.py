@@ -193,6 +193,47 @@ def test_a_marked_test_takes_its_variant(
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.parametrize(
+    ("names", "values", "wanted"),
+    [
+        ('"variant"', 'leave_one_out(net, "drop*")', '"variant", …): add indirect=True'),
+        ('"variant"', 'argvalues=[remove("drop1")]', '"variant", …): add indirect=True'),
+        (
+            '("fewest", "variant")',
+            '[(1, remove("drop1"))], indirect=["fewest"]',
+            '"fewest, variant", …): add indirect=["fewest", "variant"]',
+        ),
+    ],
+)
+def test_a_forgotten_indirect_is_said_where_tests_are_collected(
+    suite: pytest.Pytester, names: str, values: str, wanted: str
+) -> None:
+    """Who parametrizes without it is told to add it, and not that an Ablation has no accuracy."""
+    write(
+        suite,
+        f"""
+@pytest.fixture
+def fewest(request):
+    return request.param
+
+@pytest.mark.parametrize({names}, {values})
+def test_it(variant, fewest):
+    assert variant.accuracy.change >= 0
+
+@pytest.mark.parametrize("variant, edit", [("small", remove("drop1"))])
+def test_of_ones_own(variant, edit):
+    assert variant == "small"
+""",
+    )
+    result = suite.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [f"*parametrize({wanted.replace('[', '[[]')}, so that the fixture is *"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*plugin.py*")
+
+
 def test_a_mistake_in_a_later_test_is_said_before_the_first_training(
     suite: pytest.Pytester,
 ) -> None:

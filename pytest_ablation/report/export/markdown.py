@@ -63,7 +63,12 @@ def _composed(findings: Findings, size: _Size) -> str:
     rows = findings.rows()
     kept = sorted(rows, key=_telling)[: size.rows]
     shown = {id(row) for row in kept}
-    parts = [MARK, "### Ablation study", f"**{escaped(words.headline(rows, findings.errors))}**", *_banner(findings)]
+    parts = [
+        MARK,
+        "### Ablation study",
+        f"**{escaped(words.headline(rows, findings.errors))}**",
+        *_banner(findings),
+    ]
     for name in dict.fromkeys(row.experiment for row in kept):
         own = [row for row in rows if id(row) in shown and row.experiment == name]
         parts += _study(name, own, findings)
