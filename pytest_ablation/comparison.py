@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Real
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -18,7 +19,7 @@ from pytest_ablation import quantity as measures
 from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted, Compared
 from pytest_ablation.effect import Effect
-from pytest_ablation.errors import AblationError, AblationWarning
+from pytest_ablation.errors import AblationError, AblationWarning, unknown
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.verdict import Bound, Verdict
 
@@ -135,6 +136,8 @@ class Quantity:
         return self._within(at_most=_next(number, -math.inf))
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, Quantity):
+            raise self._no_number(f"{self.name} == {other.name}", "change")
         if self._effect.is_exact and isinstance(other, Real):
             return self._within(at_least=float(other), at_most=float(other))
         raise AblationError(
@@ -143,6 +146,23 @@ class Quantity:
         )
 
     __hash__ = object.__hash__
+
+    def __sub__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{self.name} - {_written(other)}", "change")
+
+    def __rsub__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{_written(other)} - {self.name}", "change")
+
+    def __truediv__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{self.name} / {_written(other)}", "ratio")
+
+    def __rtruediv__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{_written(other)} / {self.name}", "ratio")
+
+    def __abs__(self) -> NoReturn:
+        raise AblationError(
+            f"abs({self.name}): write both bounds, as -0.01 <= {self.name} <= 0.01."
+        )
 
     def __bool__(self) -> bool:
         raise AblationError(
@@ -158,6 +178,13 @@ class Quantity:
 
     def __str__(self) -> str:
         return said(self.mean, self.measure.unit, self.form)
+
+    if not TYPE_CHECKING:  # where there is one, no name is unknown to mypy
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__") or name in vars(Quantity):  # what is wrong is within it
+                return object.__getattribute__(self, name)
+            raise unknown(f"{self.name}.{name}", self)
 
     def explained(self) -> list[str]:
         """Return what the comparison that failed rests on, for its assertion."""
@@ -261,9 +288,19 @@ class Quantity:
             return 0.0
         return self._effect.deviation(compared.seeds_a_side[1])
 
+    def _no_number(self, asked: str, form: Form) -> AblationError:
+        """Return the error of what takes a quantity for a number."""
+        instead = f"variant.{self.measure.name}.{form}" if self.form == "value" else self.name
+        return AblationError(
+            f"{asked}: write {instead}, and compare it with a bound; {self.name}.mean is a plain "
+            "number."
+        )
+
     def _bound(self, number: float | None) -> float | None:
         if number is None:
             return None
+        if isinstance(number, Quantity):
+            raise self._no_number(f"{self.name}, compared with {number.name}", "change")
         if not isinstance(number, Real) or math.isnan(number):
             raise AblationError(f"{self.name}: compare it with a number, not {number!r}.")
         if self.form != "ratio":
@@ -278,6 +315,10 @@ def looked_at(arm: Arm, asserted: Asserted, *, is_variant: bool) -> int:
         for each in asserted.made
     )
     return max(arm.study.seeds[0], min(max(counts, default=0), len(arm.known)))
+
+
+def _written(other: object) -> str:
+    return other.name if isinstance(other, Quantity) else repr(other)
 
 
 def _warn(text: str) -> None:

@@ -26,6 +26,10 @@ class TrainingError(AblationError):
     """A training that could not be done: its process died, or it raised, or took too long."""
 
 
+class UnknownNameError(AblationError, AttributeError):
+    """A name that a baseline, a variant or a quantity of theirs does not have."""
+
+
 class AblationWarning(UserWarning):
     """The study is not all that was asked for, or cannot tell what is asked of it."""
 
@@ -40,6 +44,21 @@ def with_last_lines(what: str, written: str) -> str:
     """Return what happened as a sentence, and the last lines of what was written then."""
     lines = re.sub(ANSI, "", written).strip().splitlines()[-LAST_LINES:]
     return "\n".join([f"{what}. Its last lines:", *lines] if lines else [f"{what}."])
+
+
+def unknown(asked: str, of: object, *others: str) -> UnknownNameError:
+    """Return the error of a name that an object lacks: which properties it has, and what is meant.
+
+    Args:
+        asked: What was written, as ``variant.acuracy``.
+        of: The object.
+        others: What it has beside its properties.
+    """
+    has = [name for name, each in vars(type(of)).items() if isinstance(each, property)]
+    return UnknownNameError(
+        f"{asked}: nothing of that name. There are {', '.join((*has, *others))}."
+        + did_you_mean(asked.rpartition(".")[2], (*has, *others))
+    )
 
 
 def did_you_mean(asked: str, known: Iterable[str]) -> str:

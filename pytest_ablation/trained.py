@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import difference as differences
 from pytest_ablation import quantity as measures
@@ -12,7 +12,7 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.claim import Asserted
 from pytest_ablation.comparison import Quantity, looked_at
 from pytest_ablation.difference import Difference
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, unknown
 from pytest_ablation.quantity import Measure
 from pytest_ablation.run import Run
 
@@ -129,6 +129,14 @@ class Trained:
 
     def __repr__(self) -> str:
         return f"<{self.arm.description}>"
+
+    if not TYPE_CHECKING:  # where there is one, no name is unknown to mypy
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__") or name in vars(Trained):  # what is wrong is within it
+                return object.__getattribute__(self, name)
+            owner = "baseline" if self.baseline is None else "variant"
+            raise unknown(f"{owner}.{name}", self, "metric")
 
     def _quantity(self, measure: Measure) -> Quantity:
         if self.arm.source is not None and measure.name in OF_A_TRAINING:

@@ -361,6 +361,24 @@ def test_it(variant):
         ("variant.metric('acuracy') >= 0", '*no metric "acuracy"*Did you mean "accuracy"?*'),
         ("variant.accuracy >= 'high'", "*compare it with a number, not 'high'*"),
         ("variant.accuracy > 'high'", "*compare it with a number, not 'high'*"),
+        (
+            "variant.accuracy - baseline.accuracy >= 0",
+            "*Error: variant.accuracy - baseline.accuracy: write variant.accuracy.change, and *",
+        ),
+        ("0.9 - variant.accuracy < 0.1", "*Error: 0.9 - variant.accuracy: write variant.acc*"),
+        ("baseline.wall / variant.wall > 1", "*/ variant.wall: write variant.wall.ratio, and *"),
+        ("1 / variant.wall.ratio > 1", "*1 / variant.wall.ratio: write variant.wall.ratio, and *"),
+        (
+            "abs(variant.gap.change) < 0.1",
+            "*write both bounds, as -0.01 <= variant.gap.change <= *",
+        ),
+        ("variant.accuracy >= baseline.accuracy", "*write variant.accuracy.change, and *"),
+        ("variant.params == baseline.params", "*write variant.params.change, and *"),
+        (
+            "variant.acuracy >= 0",
+            '*acuracy: nothing of that name. There are *metric. Did you mean "accuracy"?*',
+        ),
+        ("variant.accuracy.chnge >= 0", '*variant.accuracy.chnge: *Did you mean "change"?*'),
         ("variant.accuracy", "*compare it with a bound, as variant.accuracy >= 0.*"),
     ],
 )
