@@ -23,6 +23,8 @@ from pytest_ablation.errors import AblationError, AblationWarning, unknown
 from pytest_ablation.quantity import Form, Measure, said
 from pytest_ablation.verdict import Bound, Verdict
 
+NEARLY = 1 - 1e-9  # x > 1 is a bound at the number next to 1
+
 
 class Undecided(pytest.skip.Exception):  # type: ignore[name-defined,misc] # set at run time
     """The evidence for a verdict is not in: the test ends as undecided."""
@@ -303,6 +305,12 @@ class Quantity:
             raise self._no_number(f"{self.name}, compared with {number.name}", "change")
         if not isinstance(number, Real) or math.isnan(number):
             raise AblationError(f"{self.name}: compare it with a number, not {number!r}.")
+        low, high = self.measure.range_of(self.form)
+        if math.isfinite(number) and not low <= number * NEARLY <= high:
+            raise AblationError(
+                f"{self.name}: a bound of {number:g} lies outside {low:g} … {high:g}: accuracies "
+                f"are fractions: write {number / 100:g}."
+            )
         if self.form != "ratio":
             return float(number)
         return math.log(number) if number > 0 else -math.inf

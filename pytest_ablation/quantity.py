@@ -18,6 +18,8 @@ Unit = Literal["fraction", "seconds", "count", "operations", "number"]
 Form = Literal["value", "change", "ratio", "interaction", "since"]
 
 MINUS = "\N{MINUS SIGN}"
+ANY = (-math.inf, math.inf)
+RANGES: dict[Unit, tuple[float, float]] = {"fraction": (0.0, 1.0)}
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 
@@ -30,18 +32,28 @@ class Measure:
         unit: What it counts; fractions are said in percent, their changes in points.
         of: The run's value; the arm's, where it is exact and a network is studied.
         exact: Whether it is known of a network without training.
+        range: Its least and its largest value, where they are known.
     """
 
     name: str
     unit: Unit
     of: Callable[[Any], float]
     exact: bool = False
+    range: tuple[float, float] = ANY
+
+    def range_of(self, form: Form) -> tuple[float, float]:
+        """Return the least and the largest that it can be as it is, as a change, …."""
+        if form in ("value", "ratio"):
+            return self.range if form == "value" else ANY
+        widest = (self.range[1] - self.range[0]) * (2 if form == "interaction" else 1)
+        return -widest, widest
 
 
 @cache
 def metric(name: str) -> Measure:
     """Return the measure of a metric that the recipe compiles, on the test set."""
-    return Measure(name, _unit(name), lambda run: _of(run, name, name))
+    unit = _unit(name)
+    return Measure(name, unit, lambda run: _of(run, name, name), range=RANGES.get(unit, ANY))
 
 
 @cache
@@ -58,7 +70,8 @@ def gap(name: str, less_is_better: bool) -> Measure:
     def of(run: Run) -> float:
         return sign * (training(name).of(run) - metric(name).of(run))
 
-    return Measure("gap", _unit(name), of)
+    low, high = metric(name).range
+    return Measure("gap", _unit(name), of, range=(low - high, high - low))
 
 
 def _of(run: Run, key: str, name: str) -> float:

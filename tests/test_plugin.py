@@ -339,17 +339,17 @@ def test_a_violated_bound_explains_itself(suite: pytest.Pytester) -> None:
         """
 @pytest.mark.ablation(remove("drop*"))
 def test_it(variant):
-    assert 2 <= variant.accuracy.change <= 3
+    assert 0.9 <= variant.accuracy.change <= 1
 """,
     )
     result = suite.runpytest("--ablation-profile=full")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
-        "*assert 2 <= variant.accuracy.change",
+        "*assert 0.9 <= variant.accuracy.change",
         "*remove drop* (drop1, drop2): *.* %, *.* %",
         "*baseline: *.* %, *.* %",
         "*variant.accuracy.change: * points, 90 % interval * points … * points, * seeds an arm",
-        "*accuracy.change ≥ +200.0 points: violated with an error of 5 % over the session's 2 *",
+        "*accuracy.change ≥ +90.0 points: violated with an error of 5 % over the session's 2 *",
     ])  # fmt: skip
 
 
@@ -379,6 +379,12 @@ def test_it(variant):
             '*acuracy: nothing of that name. There are *metric. Did you mean "accuracy"?*',
         ),
         ("variant.accuracy.chnge >= 0", '*variant.accuracy.chnge: *Did you mean "change"?*'),
+        (
+            "baseline.accuracy > 95",
+            "*95 lies outside 0 … 1: accuracies are fractions: write 0.95.*",
+        ),
+        ("variant.accuracy.change >= -2", "*-2 lies outside -1 … 1: *: write -0.02.*"),
+        ("-5 <= variant.gap <= 5", "*variant.gap: a bound of -5 lies outside -1 … 1: *-0.05.*"),
         ("variant.accuracy", "*compare it with a bound, as variant.accuracy >= 0.*"),
     ],
 )
@@ -494,7 +500,7 @@ def test_two_ablations_interact(suite: pytest.Pytester) -> None:
     indirect=True,
 )
 def test_pair(variant):
-    assert -5 <= variant.accuracy.interaction <= 5
+    assert -2 <= variant.accuracy.interaction <= 2
     both, first, second = 392 + 36 + 10, 392 + 72 + 18, 862
     assert variant.params.interaction == both + 938 - first - second
     with pytest.raises(Exception, match="timed in turn of two networks"):
@@ -587,12 +593,12 @@ def test_it(variant):
     assert variant.params.ratio <= 200
 
 def test_other(baseline):
-    assert 2 <= baseline.accuracy <= baseline.accuracy.mean
+    assert 100 <= baseline.loss <= baseline.loss.mean
 """,
     )
     result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2:5")
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*assert 2 <= baseline.accuracy"])
+    result.stdout.fnmatch_lines(["*assert 100 <= baseline.loss"])
 
 
 def test_a_quantity_has_its_interval(suite: pytest.Pytester) -> None:

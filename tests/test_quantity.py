@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from pytest_ablation import Run
-from pytest_ablation.quantity import Form, Unit, said, sampling_noise
+from pytest_ablation.quantity import (
+    ACCURACY,
+    GAP,
+    LOSS,
+    Form,
+    Unit,
+    metric,
+    said,
+    sampling_noise,
+)
 
 
 def run_of(correct: list[bool]) -> Run:
@@ -50,6 +59,16 @@ def test_the_noise_is_the_spread_of_accuracies_drawn_by_chance() -> None:
     outcomes = random.uniform(size=(60, 1_000)) < chances
     noise = sampling_noise([run_of(list(each)) for each in outcomes], 1_000)
     assert noise == pytest.approx(outcomes.mean(axis=1).std(ddof=1), rel=0.3)
+
+
+def test_what_is_known_to_be_a_fraction_has_a_range() -> None:
+    """No bound that can be meant is refused: of a loss any, of an accuracy's change −1 to 1."""
+    assert ACCURACY.range_of("value") == (0, 1)
+    assert ACCURACY.range_of("change") == ACCURACY.range_of("since") == (-1, 1)
+    assert ACCURACY.range_of("interaction") == GAP.range_of("change") == (-2, 2)
+    anything = (-math.inf, math.inf)
+    assert LOSS.range_of("change") == metric("f1").range_of("value") == anything
+    assert ACCURACY.range_of("ratio") == anything
 
 
 @pytest.mark.parametrize(
