@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -181,6 +182,22 @@ def test_a_block_that_does_not_run_is_found(reader: Reader, page: str, said: str
 
     with pytest.raises((AssertionError, ImportError), match=said):
         read()
+
+
+@pytest.mark.parametrize("example", ["sklearn", "torch"])
+@pytest.mark.parametrize("folder", ["my-study", "study"])
+def test_an_example_runs_wherever_it_is_copied(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, folder: str, example: str
+) -> None:
+    """Who copies an example's folder, under whatever name, begins with a study that runs."""
+    pytest.importorskip(example)
+    shutil.copytree(ROOT / "examples" / f"{example}_digits", pytester.path / folder)
+    monkeypatch.chdir(pytester.path / folder)
+    plan = pytester.runpytest_subprocess("--ablation-plan")
+    assert plan.ret == 0
+    plan.stdout.fnmatch_lines(["10 trials: 0 cached, 10 to train*"])
+    trained = pytester.runpytest_subprocess("--ablation-seeds=1", "-k", "reads_digits")
+    trained.stdout.fnmatch_lines(["*1 training done, 0 reused*"])
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 
 from pytest_ablation import Dataset, Experiment
 
-from .pipeline import SETTINGS, forest
+from pipeline import SETTINGS, forest
 
 
 @pytest.fixture(scope="session")

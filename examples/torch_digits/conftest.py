@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 
 from pytest_ablation import Dataset, Experiment
 
-from .network import SETTINGS, train
+from network import SETTINGS, train
 
 
 @pytest.fixture(scope="session")

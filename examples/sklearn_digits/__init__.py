@@ -1,1 +1,0 @@
-"""An ablation study of a scikit-learn pipeline."""
