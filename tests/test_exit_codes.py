@@ -48,6 +48,11 @@ MISTAKE = """
 def test_mistake(variant):
     assert variant.accuracy.change <= 0
 """
+UNREADABLE = """
+@pytest.mark.ablation(override())
+def test_unreadable(variant):
+    assert variant.accuracy.change <= 0
+"""
 INTERRUPTED = """
 def test_interrupted(baseline):
     raise KeyboardInterrupt
@@ -68,6 +73,7 @@ STRICT = "--ablation-strict"
         (HOLDS + MISTAKE, ["--ablation-plan"], 1),
         (HOLDS, ["--ablation-profile=smoke"], 0),
         (HOLDS, ["--ablation-profile=smoke", STRICT], 1),
+        (HOLDS + UNREADABLE, ["--ablation-plan"], 2),
         (HOLDS + INTERRUPTED, [], 2),
         (HOLDS, ["--ablation-seeds=none"], 4),
         (HOLDS, ["-k", "nothing"], 5),
