@@ -142,7 +142,10 @@ def test_a_suite_without_ablations_looks_as_it_did(pytester: pytest.Pytester) ->
 
 
 def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> None:
-    """Columns are shown and sort by number, rows unfold, and nothing is wider than a phone."""
+    """Columns are shown and sort by number, rows unfold, and nothing is wider than a phone.
+
+    What took time has its name beside it, and not two letters of it to a line.
+    """
     entries = list(study().entries.values())
     found = looked_at(
         reported(pytester, entries, others=1),
@@ -154,6 +157,7 @@ def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> 
         const before = folded()
         click("tr.collapsible .col-accuracy")
         const box = document.querySelector(".pytest-ablation.page").getBoundingClientRect()
+        document.querySelector(".scroll:has(.spent)").style.width = "324px"  // as on a phone
         return {
           changes,
           heads: all("#results-table-head th").filter(shown).length,
@@ -162,6 +166,7 @@ def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> 
           fits: box.right <= innerWidth && document.documentElement.scrollWidth <= innerWidth,
           overflowing: all(".pytest-ablation.page *:not(.scroll, .scroll *)")
             .filter((each) => each.getBoundingClientRect().right > box.right + 1).length,
+          squeezed: all(".spent tbody th").filter((each) => each.clientWidth < 100).length,
           unfolded: all(".extraHTML .pytest-ablation.unfolded svg.curves").length,
         }""",
     )
@@ -175,6 +180,7 @@ def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> 
         "toggled": 1,
         "fits": True,
         "overflowing": 0,
+        "squeezed": 0,
         "unfolded": len(entries),
     }
 
