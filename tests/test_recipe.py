@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
+import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -253,3 +257,32 @@ def test_numbers_of_numpy_are_numbers() -> None:
     """Settings that were computed are taken as those that were written."""
     given = steps(batch_size=np.int64(8), label_smoothing=np.float32(0.5))
     assert recipes.serialized(given) == recipes.serialized(steps(batch_size=8, label_smoothing=0.5))
+
+
+def test_what_a_layer_of_ones_own_uses_counts_as_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its base class, and a function and a constant of another module: all decide its numbers."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def hashed(base: str = "2.0", helper: str = "x", constant: str = "(1, 2.5)") -> str:
+        (tmp_path / "helpers_of_mine.py").write_text(
+            f"SCALES = {constant}\n\ndef helper(x):\n    return {helper}\n"
+        )
+        (tmp_path / "layer_of_mine.py").write_text(
+            "import helpers_of_mine\n\n"
+            f"class Base:\n    def twice(self, x):\n        return {base} * x\n\n"
+            "class Mine(Base):\n    def call(self, x):\n"
+            "        scales = [each for each in helpers_of_mine.SCALES]\n"
+            "        return helpers_of_mine.helper(self.twice(x)) * scales[0]\n"
+        )
+        for name in ("helpers_of_mine", "layer_of_mine"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        return source_hash(importlib.import_module("layer_of_mine").Mine)
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    changed = [hashed(), hashed(base="3.0"), hashed(helper="-x"), hashed(constant="(1, 3.5)")]
+    assert len(set(changed)) == 4
+    assert hashed() == changed[0]

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -36,10 +37,7 @@ def _follow(thing: Any, found: dict[str, str]) -> None:
     name = f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', repr(thing))}"
     if name in found:
         return
-    try:
-        found[name] = inspect.getsource(thing)
-    except (OSError, TypeError):
-        found[name] = getattr(thing, "__qualname__", repr(thing))
+    found[name] = _text(thing)
     for base in getattr(thing, "__bases__", ()):
         if _is_own(base):
             _follow(base, found)
@@ -49,6 +47,15 @@ def _follow(thing: Any, found: dict[str, str]) -> None:
                 _follow(value, found)
             elif (said := _said(value)) is not None:
                 found[f"{function.__module__}:{function.__qualname__} {used}"] = said
+
+
+@cache
+def _text(thing: Any) -> str:
+    """Return the source of a class or function; its name where there is none."""
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        return str(getattr(thing, "__qualname__", repr(thing)))
 
 
 def _functions(thing: Any) -> Iterator[FunctionType]:
@@ -63,7 +70,8 @@ def _functions(thing: Any) -> Iterator[FunctionType]:
 
 def _used(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield what a function's code names outside of it, and its defaults, by name."""
-    names = set(_names(function.__code__))
+    # Without __file__ and its like, which are others in another place.
+    names = {each for each in _names(function.__code__) if not each.startswith("__")}
     for name in sorted(names & function.__globals__.keys()):
         value = function.__globals__[name]
         yield name, inspect.unwrap(value) if callable(value) else value
