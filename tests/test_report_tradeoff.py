@@ -117,3 +117,13 @@ def test_worth_removing_is_what_loses_nothing_and_saves() -> None:
     assert found(0.5, 0.8) == []
     assert found(0.59, 1.0) == []
     assert found(0.59, 0.8, half=math.nan) == []
+
+
+def test_arms_that_hardly_differ_have_an_axis_that_can_be_read() -> None:
+    """Its numbers differ from one tick to the next, and are short."""
+    nearly = zip(rows(one=(0.6, 0.9)), (181 / 300, 181 / 300 + 1e-15), strict=True)
+    drawn = tradeoff.of([replace(row, value=value) for row, value in nearly])
+    assert drawn is not None
+    texts = [text for _, text in drawn.upwards]
+    assert len(texts) == len(set(texts)) > 1
+    assert max(map(len, texts)) <= len("60.05 %")

@@ -208,7 +208,7 @@ def _upwards(rows: Sequence[Row]) -> Axis:
     far = reach(abs(row.value - middle) for row in rows) or 1e-3
     near = [row.value for row in rows if abs(row.value - middle) <= far] or [middle]
     low, high = min(near), max(near)
-    margin = 0.1 * (high - low) or 1e-3
+    margin = max(0.1 * (high - low), 1e-3 * (abs(middle) or 1.0))  # so that ticks are told apart
     return Axis(low - margin, high + margin, FOOT, TOP)
 
 
@@ -277,4 +277,4 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def _short(value: float, measure: Measure) -> str:
-    return f"{100 * value:g} %" if measure.unit == "fraction" else f"{value:.3g}"
+    return f"{100 * value:.4g} %" if measure.unit == "fraction" else f"{value:.3g}"
