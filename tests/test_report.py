@@ -13,7 +13,7 @@ from pytest_ablation.beside import Pair
 from pytest_ablation.claim import Compared
 from pytest_ablation.evidence import Entry
 from pytest_ablation.per_class import ClassChange
-from pytest_ablation.report import columns, html, terminal
+from pytest_ablation.report import columns, html, terminal, words
 from pytest_ablation.run import Run
 from pytest_ablation.table import Findings
 from pytest_ablation.verdict import Outcome
@@ -471,19 +471,29 @@ def study_of_error() -> Findings:
     return findings
 
 
+@pytest.mark.parametrize(("floor", "is_said"), [(0.003, True), (0.0, False)])
+def test_what_a_test_set_adds_is_said_where_it_is_known(floor: float, is_said: bool) -> None:
+    """A trainer of one's own may not tell it: then nothing is said of it, and not 0.0 points."""
+    placebo = study().placebo("cnn")
+    assert placebo is not None
+    said = words.placebo(replace(placebo, floor=floor))
+    assert ("a test set of this size alone has it vary by 0.3 points" in said) == is_said
+    assert "from seed to seed (2 seeds" in said
+
+
 def test_another_metric_is_shown_by_its_name() -> None:
     """A regression's report says its error, which way it went, and nothing of accuracy."""
     findings = study_of_error()
     shown = text_of(html.page(findings))
     table = terminal.table(findings, width=140, color=False)
-    for words in (
+    for said in (
         "The network's mae is 0.3105 on test examples and 0.3 on training examples.",
         "Raises mae by 0.19 (worse)",
         "Lowers mae by 0.06 (better) and widens the gap by 0.04.",
         "baseline's mae varies by 0.0007071 from seed to seed (2 seeds). 5 seeds",
     ):
-        assert words in " ".join(shown.replace("&#39;", "'").split())
-        assert words in " ".join(table.split())
+        assert said in " ".join(shown.replace("&#39;", "'").split())
+        assert said in " ".join(table.split())
     assert "Test mae" in shown
     assert "Mae by epoch" in shown
     assert "ccuracy" not in shown

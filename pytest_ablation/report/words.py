@@ -165,7 +165,7 @@ def placebo(of: Placebo | None) -> str:
         for value in (of.deviation, of.floor, of.detectable)
     )
     alone = f"; a test set of this size alone has it vary by {floor}"
-    counted = f"{of.seeds} seeds{alone if of.measure is ACCURACY else ''}"
+    counted = f"{of.seeds} seeds{alone if of.measure is ACCURACY and of.floor else ''}"
     return (
         f"The baseline's {of.measure.name} varies by {between} from seed to seed ({counted}). "
         f"{of.most_seeds} seeds an arm would probably detect a change of {least}."
