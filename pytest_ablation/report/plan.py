@@ -73,9 +73,11 @@ def _sums(trials: Sequence[Planned], facts: Mapping[str, Any]) -> list[str]:
         )
     least, most = facts["seeds"]
     if most > least:
+        all_seeds = about(seconds * most / least)
+        at_most = f"; with all of these it takes {all_seeds}" if timed == trials else ""
         lines.append(
             f"A comparison that {least} seeds do not decide takes up to {most - least} more of "
-            "each of its arms."
+            f"each of its arms{at_most}."
         )
     if any(trial.source == "probe" for trial in new):
         lines.append("Times are from a few steps taken now, on this machine as it is.")
