@@ -48,7 +48,7 @@ from pytest_ablation.training import (
     fused_training,
 )
 from pytest_ablation.verdict import Bound
-from tests.test_fit import tagged
+from tests.test_fit import measured_losses, tagged
 from tests.tiny import EXPERIMENT, data
 
 SEEDS = (0, 1)
@@ -520,3 +520,9 @@ def test_data_too_large_for_the_device_is_trained_step_by_step(
     one_by_one = duet.stepping(trials_of(large)[0], large.data)
     monkeypatch.setattr(duet, "stepping", lambda trial, data: one_by_one)
     assert fused.stepping(trials_of(large), large.data, "map") is one_by_one
+
+
+def test_step_by_step_the_loss_has_what_layers_add_to_it() -> None:
+    """Where Keras does not tell such losses after a prediction, they are measured all the same."""
+    ours, theirs = measured_losses()
+    assert ours == pytest.approx(theirs, rel=1e-5)

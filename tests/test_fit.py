@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -26,7 +24,6 @@ from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import checkpoint, evaluation, examples, fit
-from tests.backend import on_jax
 from tests.tiny import EXPERIMENT, data
 
 LONG = train_with(epochs=60)(EXPERIMENT)
@@ -310,22 +307,6 @@ def test_smoothed_labels_are_trained_on_and_not_measured_by() -> None:
     assert run.metrics["loss"] == pytest.approx(run.metrics["plain_loss"], rel=1e-5)
 
 
-def test_an_interrupted_training_goes_on_under_jax(tmp_path: Path) -> None:
-    """What holds on TensorFlow holds on Keras's other backend."""
-    pytest.importorskip("jax")
-    name = "test_a_training_that_is_interrupted_ends_with_the_same_numbers"
-    command = [sys.executable, "-m", "pytest", __file__, "-k", name, "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, f"--basetemp={tmp_path / 'inner'}"],
-        env=on_jax(tmp_path / "compiled"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
-
-
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
 def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path: Path, short: Run, damage: bytes) -> None:
     """A training whose unfinished state cannot be read starts anew."""
@@ -412,21 +393,6 @@ def test_the_loss_has_what_layers_add_to_it() -> None:
     run = trained(Experiment(regularised, EXPERIMENT.recipe, EXPERIMENT.data))
     assert math.isfinite(run.metrics["loss"])
     ours, theirs = measured_losses()
-    assert ours == pytest.approx(theirs, rel=1e-5)
-
-
-def test_the_loss_has_what_layers_add_to_it_on_another_backend(tmp_path: Path) -> None:
-    """Where Keras does not tell such losses after a prediction, they are measured all the same."""
-    script = "from tests.test_fit import measured_losses; print(*measured_losses())"
-    told = subprocess.run(
-        [sys.executable, "-c", script],
-        env=on_jax(tmp_path),
-        cwd=Path(__file__).parents[1],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    ours, theirs = map(float, told.stdout.splitlines()[-1].split())
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
