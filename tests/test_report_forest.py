@@ -109,6 +109,33 @@ def test_an_undecided_claim_outside_its_bound_is_explained() -> None:
     assert forest.of(findings.rows()).is_unclear  # type: ignore[union-attr] # likewise
 
 
+def test_an_undecided_claim_that_the_drawing_would_decide_is_explained() -> None:
+    """A claim is judged by a wider interval than is drawn, which a reader would take for a bug."""
+    findings = Findings()
+    for name, at_least in (("clear", -0.04), ("across", 0.0)):
+        found = entry(name, name, spread(0.6), baseline=spread(0.6))
+        undecided = claim("undecided", at_least=at_least, low=-0.05, high=0.05)
+        findings.add(replace(found, compared=(undecided,)))
+    rows = findings.rows()
+    drawn = {row.arm: forest.of([row]) for row in rows if row.arm != "baseline"}
+    assert {name: plot.is_unclear for name, plot in drawn.items() if plot} == {
+        "clear": True,
+        "across": False,
+    }
+
+
+def test_what_is_claimed_of_another_metric_is_said() -> None:
+    """Lines without a verdict, beside a table that has them, name what the verdicts are of."""
+    findings = study_of_error()
+    for name, found in findings.entries.items():
+        of_loss = claim("holds", quantity="loss", unit="number")
+        findings.entries[name] = replace(found, compared=(of_loss,) if found.variant else ())
+    drawn = forest.of(findings.rows())
+    assert drawn is not None
+    assert (drawn.metric, drawn.claimed) == ("mae", "loss")
+    assert plot(a=0.01).claimed == ""
+
+
 def test_anything_can_be_drawn() -> None:
     """No number there is, is none, or is infinite costs a study its report."""
     assert forest.of([]) is None

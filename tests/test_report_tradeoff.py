@@ -124,6 +124,7 @@ def test_arms_that_hardly_differ_have_an_axis_that_can_be_read() -> None:
     nearly = zip(rows(one=(0.6, 0.9)), (181 / 300, 181 / 300 + 1e-15), strict=True)
     drawn = tradeoff.of([replace(row, value=value) for row, value in nearly])
     assert drawn is not None
-    texts = [text for _, text in drawn.upwards]
-    assert len(texts) == len(set(texts)) > 1
-    assert max(map(len, texts)) <= len("60.05 %")
+    for texts in ([text for _, text in axis] for axis in (drawn.upwards, drawn.across)):
+        assert len(texts) == len(set(texts))
+        assert max(map(len, texts)) <= len("60.05 %")
+    assert len(drawn.upwards) > 1

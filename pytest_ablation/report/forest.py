@@ -67,7 +67,8 @@ class Forest:
         zero: Where there is no change.
         foot: Below the last line.
         left_out: How many ablations are not drawn: those that change least.
-        is_unclear: Whether an interval lies outside its bound, and the claim is undecided.
+        is_unclear: Whether an interval is clear of its bound's edge, and the claim is undecided.
+        claimed: What is claimed to change where nothing is claimed of this metric: "loss".
         label: What the plot shows, for those who cannot see it.
     """
 
@@ -78,6 +79,7 @@ class Forest:
     foot: float
     left_out: int
     is_unclear: bool
+    claimed: str
     label: str
     width: int = WIDTH
 
@@ -109,13 +111,26 @@ def of(rows: Sequence[Row]) -> Forest | None:
         zero=axis.at(0.0),
         foot=LINE * len(lines) + 8,
         left_out=len(known) - len(telling),
-        is_unclear=any(
-            each.outcome == "undecided" and words.is_outside(each)
-            for row in telling
-            for each in _claims(row)
-        ),
+        is_unclear=any(_is_unclear(row) for row in telling),
+        claimed="" if any(map(_claims, telling)) else _claimed(telling),
         label=f"Change of test {measure.name} of {len(lines)} ablations, the worst first: {said}",
     )
+
+
+def _is_unclear(row: Row) -> bool:
+    """Tell whether a claim is undecided whose interval, or the one that is drawn, is clear."""
+    undecided = [each for each in _claims(row) if each.outcome == "undecided"]
+    edges = [edge for edge in _bounds(row) if math.isfinite(edge)]
+    is_clear = row.has_limits and not any(row.change_low <= e <= row.change_high for e in edges)
+    return any(is_clear or words.is_outside(each) for each in undecided)
+
+
+def _claimed(rows: Sequence[Row]) -> str:
+    """Return the other metrics of which a change is claimed, as a list in a sentence."""
+    claims = [each for row in rows for entry in row.tests for each in entry.compared]
+    known = {name for row in rows for run in row.runs for name in run.metrics}
+    names = [each.quantity for each in claims if each.form == "change" and each.quantity in known]
+    return ", ".join(dict.fromkeys(names))
 
 
 def _axis(rows: Sequence[Row]) -> Axis:

@@ -18,6 +18,7 @@ WIDTH, HEIGHT = 460, 330
 LEFT, RIGHT, TOP, FOOT = 46, 452, 14, 286
 INSET = 12  # of what is beyond the axis, from its end
 MOST_NAMED = 10
+MOST_DECIMALS = 4
 LONGEST_NAME = 30
 A_LETTER, BOLDER, A_LINE = 6.4, 1.1, 12.0  # of a name's size
 BESIDE = (  # of a point, where its name may start, end or have its middle
@@ -189,8 +190,8 @@ def _plot(rows: Sequence[Row], cost: _Cost, missing: int) -> Tradeoff:
         metric=measure.name,
         cost=cost.said,
         points=tuple(points[row.arm] for row in rows),
-        across=tuple((across.at(tick), cost.in_words(tick)) for tick in across.ticks(5)),
-        upwards=tuple((upwards.at(tick), _short(tick, measure)) for tick in upwards.ticks(6)),
+        across=_told_apart(across, [(tick, cost.in_words(tick)) for tick in across.ticks(5)]),
+        upwards=_told_apart(upwards, _numbers(upwards.ticks(6), measure)),
         missing=missing,
         label=f"Test {measure.name} against {cost.said}. None is both better and cheaper than: "
         + "; ".join(points[row.arm].title for row in best[:6]),
@@ -276,5 +277,16 @@ def _overlap(one: Box, other: Box) -> bool:
     return not is_beside and one[1] < other[3] and other[1] < one[3]
 
 
-def _short(value: float, measure: Measure) -> str:
-    return f"{100 * value:.4g} %" if measure.unit == "fraction" else f"{value:.3g}"
+def _numbers(ticks: Sequence[float], measure: Measure) -> list[tuple[float, str]]:
+    """Return the numbers of an axis, and each with as many decimals as tell it from the next."""
+    scale, unit = (100.0, " %") if measure.unit == "fraction" else (1.0, "")
+    step = scale * (ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    form = f".{decimals}f" if decimals <= MOST_DECIMALS else ".4g"
+    return [(tick, f"{scale * tick:{form}}{unit}") for tick in ticks]
+
+
+def _told_apart(axis: Axis, ticks: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
+    """Return where the numbers of an axis stand, without those that read as one before."""
+    first = {said: tick for tick, said in reversed(ticks)}
+    return tuple((axis.at(tick), said) for tick, said in ticks if first[said] == tick)
