@@ -42,9 +42,9 @@ def cosine(total: int) -> schedules.CosineDecay:
 class Scaled(keras.losses.Loss):  # type: ignore[misc] # Keras is Any to mypy
     """A loss of the user's own that does not tell its setting."""
 
-    def __init__(self, scale: float = 1.0, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.scale = scale
+    def __init__(self, scale: int = 1, name: str = "scaled", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.scale = float(scale)
 
     def call(self, y: Any, predicted: Any) -> Any:
         """Return the loss of each example."""
@@ -153,7 +153,7 @@ def test_a_setting_that_cannot_be_is_refused(changes: dict[str, Any], said: str)
         ({"loss": partial(keras.losses.huber, delta=2.0)}, r"functools.partial\(huber, …\) cannot"),
         ({"loss": scaled_by(2.0)}, r"scaled_by.<locals>.loss cannot be found by another process"),
         ({"loss": lambda y, p: keras.ops.mean(p)}, "<lambda> cannot be found by another process"),
-        ({"loss": Scaled(5.0)}, r"Scaled.get_config\(\) leaves out scale, and another process"),
+        ({"loss": Scaled(5)}, r"Scaled.get_config\(\) leaves out scale, and another process"),
         ({"loss_weights": np.ones(1)}, r"loss_weights=….* is of type ndarray"),
     ],
 )

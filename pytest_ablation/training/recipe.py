@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any
 
 import keras
+import numpy as np
 
 from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
@@ -261,9 +262,10 @@ def _left_out(thing: Any, config: Any) -> Iterator[str]:
         return
     for name, parameter in inspect.signature(type(thing)).parameters.items():
         is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        value = getattr(thing, name, _LEFT_OUT)
-        is_default = value is parameter.default or str(value) == str(parameter.default)
-        if is_named and name not in config and not is_default:
+        if not is_named or name in config or name == "dtype":  # which Keras's losses leave out too
+            continue
+        value: Any = getattr(thing, name, getattr(thing, f"_{name}", _LEFT_OUT))
+        if not (value is parameter.default or np.array_equal(value, parameter.default)):
             yield name
 
 
