@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from pytest_ablation import configure, duets, insert, remove
+from pytest_ablation import configure, duets, insert, remove, train_with
 from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine, sharing
@@ -31,19 +31,33 @@ BOARDS: list[Board] = []
 LONG = replace(EXPERIMENT, recipe=replace(EXPERIMENT.recipe, epochs=100))
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    """A study whose two workers serve all tests."""
-    store = Store(tmp_path_factory.mktemp("store"))
+def workers_of(
+    store: Store,
+    *,
+    workers: int | None = None,
+    sees_gpu: bool = False,
+    sessions: int = 1,
+    index: int = 0,
+) -> Workers:
+    """Return the workers of a session, whose boards are kept in BOARDS."""
     executor = local.executor(
         store,
-        workers=2,
-        sees_gpu=False,
-        sessions=1,
+        workers=workers,
+        sees_gpu=sees_gpu,
+        sessions=sessions,
+        index=index,
         timeout=None,
         waiting=lambda: nullcontext(BOARDS.append),
     )
     assert isinstance(executor, Workers)
+    return executor
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """A study whose two workers serve all tests."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    executor = workers_of(store, workers=2)
     yield Study(
         store=store,
         profile=PROFILES["full"],
@@ -79,16 +93,7 @@ def test_processes_of_a_session_share_the_gpus(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     seen = []
     for index in range(2):
-        executor = local.executor(
-            Store(tmp_path),
-            workers=None,
-            sees_gpu=True,
-            sessions=2,
-            index=index,
-            timeout=None,
-            waiting=lambda: nullcontext(BOARDS.append),
-        )
-        assert isinstance(executor, Workers)
+        executor = workers_of(Store(tmp_path), sees_gpu=True, sessions=2, index=index)
         seen.append([each["CUDA_VISIBLE_DEVICES"] for each in executor.environments])
         executor.close()
     assert seen == [["0", "2"], ["1"]]
@@ -204,6 +209,21 @@ def test_a_training_that_was_killed_is_tried_again(study: Study, tmp_path: Path)
     assert not file.exists()
 
 
+def test_the_time_left_is_no_less_than_that_of_a_training_that_is_waited_for(study: Study) -> None:
+    """Of the last training no other worker takes a part: it would be said to take half as long."""
+    BOARDS.clear()
+    longer = study.variant(EXPERIMENT, train_with(epochs=60))
+    longer.run(0)
+    shown = [
+        (board.seconds_left, progress.seconds_left)
+        for board in BOARDS
+        for name, progress in board.running
+        if progress and name == f"{longer.description}, seed 0"
+    ]
+    assert shown
+    assert all(of_all is not None and of_all >= one for of_all, one in shown)
+
+
 def test_a_trial_of_another_session_is_waited_for(study: Study) -> None:
     """A trial that another process trains is not trained here too: its run is taken over."""
     theirs = study.variant(EXPERIMENT, remove("drop2"))
@@ -274,14 +294,7 @@ def test_how_trainings_share_the_cores_is_tried_once(
     monkeypatch.setattr(local, "cores", lambda: 2)
     for tried in (True, False):
         BOARDS.clear()
-        executor = local.executor(
-            Store(tmp_path),
-            workers=None,
-            sees_gpu=False,
-            sessions=1,
-            timeout=None,
-            waiting=lambda: nullcontext(BOARDS.append),
-        )
+        executor = workers_of(Store(tmp_path))
         here = Study(
             store=Store(tmp_path),
             profile=PROFILES["full"],
@@ -313,15 +326,7 @@ def test_workers_share_the_cores(tmp_path: Path) -> None:
     """However many workers and sessions there are, their threads are no more than the cores."""
     cores = machine.cores()
     for workers, sessions in ((None, 1), (1, 1), (2, 1), (1, 2), (64, 1)):
-        executor = local.executor(
-            Store(tmp_path),
-            workers=workers,
-            sees_gpu=False,
-            sessions=sessions,
-            timeout=None,
-            waiting=lambda: nullcontext(BOARDS.append),
-        )
-        assert isinstance(executor, Workers)
+        executor = workers_of(Store(tmp_path), workers=workers, sessions=sessions)
         assert executor.threads >= 1
         threads = executor.workers * executor.threads * sessions
         assert threads <= max(cores, executor.workers * sessions)
@@ -339,15 +344,7 @@ def test_workers_keep_to_the_gpus_they_may_use(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
     found = device.gpus()
     assert found == devices
-    executor = local.executor(
-        Store(tmp_path),
-        workers=None,
-        sees_gpu=True,
-        sessions=1,
-        timeout=None,
-        waiting=lambda: nullcontext(BOARDS.append),
-    )
-    assert isinstance(executor, Workers)
+    executor = workers_of(Store(tmp_path), sees_gpu=True)
     if found:
         assert [each["CUDA_VISIBLE_DEVICES"] for each in executor.environments] == found
     executor.close()

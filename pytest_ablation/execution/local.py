@@ -207,8 +207,10 @@ class Workers:
         if took:
             not_begun = left - len(begun)
             mean = sum(took) / len(took)
-            seconds = mean * not_begun + sum(progress.seconds_left for progress in begun)
-            seconds /= self.workers
+            times = [mean] * not_begun + [progress.seconds_left for progress in begun]
+            seconds = max(
+                sum(times) / self.workers, max(times, default=0.0)
+            )  # the last has no help
         done = len(self._asked & self._over)
         return Board(running=running, done=done, known=done + left, seconds_left=seconds)
 
