@@ -9,19 +9,18 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from pytest_ablation import sentence
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
 from pytest_ablation.evidence import Entry
 from pytest_ablation.experiment import Lesion
 from pytest_ablation.quantity import (
     ACCURACY,
-    MINUS,
     TIME,
     WALL,
     Measure,
     gap,
     metric,
-    said,
     sampling_noise,
     training,
 )
@@ -316,16 +315,13 @@ def _row(
         "params_ratio": params / (baseline.baseline_params or math.nan),
         "diverged": sum(run.diverged is not None for run in runs),
     }
-    decides = not baseline.facts["decides_nothing"]
     return Row(
         experiment=experiment,
         arm=arm or "baseline",
         tests=entries,
         runs=runs,
         recipe=longest.recipe if longest and arm else baseline.baseline_recipe,
-        sentence=_without_metric(runs)
-        if runs and decides and math.isnan(numbers["value"])
-        else _sentence(arm, numbers, baseline, decides),
+        sentence=sentence.of(arm, numbers, runs, baseline),
         **numbers,
     )
 
@@ -373,67 +369,3 @@ def _since(
         noise=sampling_noise(runs[:seeds], facts["tested"]) if measure is ACCURACY else 0.0,
     )
     return change, *((low, high) if seeds > 1 else (math.nan, math.nan))
-
-
-def _sentence(arm: str, row: Mapping[str, Any], baseline: Entry, decides: bool) -> str:
-    """Return the finding in a sentence, of the means over the seeds."""
-    measure, classes = row["measure"], len(baseline.classes)
-    if math.isnan(row["value"]):
-        return "Not trained."
-    if not decides:
-        return "Too short a training to tell."
-    value, train_value = (said(row[name], measure.unit) for name in ("value", "train_value"))
-    if not arm and baseline.has_settings and measure is ACCURACY:
-        more = "" if math.isnan(row["train_value"]) else f" and {train_value} on training examples"
-        return f"It reaches {value} on test examples{more}."
-    if not arm and measure is not ACCURACY:
-        return (
-            f"The network's {measure.name} is {value} on test examples and {train_value} on "
-            "training examples."
-        )
-    if not arm:
-        return (
-            f"The network reaches {value} on test examples and {train_value} on training examples."
-        )
-    if measure is ACCURACY and classes and row["value"] <= 1.2 / classes:
-        return f"Collapses to chance: {value} of test examples." + (
-            " The training diverged." if row["diverged"] else ""
-        )
-    by = said(row["change"], measure.unit, "change")
-    if row["change_low"] <= 0 <= row["change_high"]:
-        change = f"No clear change in {measure.name} ({by})"
-    elif measure is ACCURACY:
-        change = f"{'Costs' if row['change'] < 0 else 'Gains'} {_size(by)} of accuracy"
-    else:
-        worse = (row["change"] > 0) == baseline.less_is_better
-        change = f"{'Raises' if row['change'] > 0 else 'Lowers'} {measure.name} by {_size(by)}"
-        change += f" ({'worse' if worse else 'better'})"
-    parts = [change]
-    if abs(row["gap_change"]) >= (0.05 if measure.unit == "fraction" else abs(row["value"]) / 10):
-        wider = "widens" if row["gap_change"] > 0 else "narrows"
-        parts.append(f"{wider} the gap by {_rounded(row['gap_change'], measure)}")
-    if row["time_ratio"] < 0.8 or row["time_ratio"] > 1.25:
-        parts.append(f"takes {row['time_ratio']:.2f}× the time a step")
-    if row["params_ratio"] <= 0.95:
-        parts.append(f"saves {100 * (1 - row['params_ratio']):.0f} % of the parameters")
-    if len(parts) > 1:
-        parts[-1] = f"and {parts[-1]}"
-    return (", " if len(parts) > 2 else " ").join(parts).replace("-", MINUS) + "."
-
-
-def _size(change: str) -> str:
-    return change.lstrip(f"+{MINUS}")
-
-
-def _rounded(change: float, measure: Measure) -> str:
-    if measure.unit == "fraction":
-        return f"{abs(100 * change):.0f} points"
-    return _size(said(change, measure.unit, "change"))
-
-
-def _without_metric(runs: tuple[Run, ...]) -> str:
-    """Return what was measured where it was not the main metric."""
-    means = {
-        name: fmean(run.metrics.get(name, math.nan) for run in runs) for name in runs[0].metrics
-    }
-    return ", ".join(f"{name} {said(value, 'number')}" for name, value in means.items()) + "."
