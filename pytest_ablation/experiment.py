@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
 
 KERAS_TRAINER = "pytest_ablation.training.fit:train"
+CORRECTED = "corrections"  # among a trial's versions: of what this plugin computed wrongly before
+How: TypeAlias = Literal["zero", "mean", "shuffle"]  # what takes a unit's place in a lesion
 LESS_IS_BETTER = (
     *("loss", "error", "errors", "mae", "mse", "rmse", "mape", "msle", "wape", "wer", "cer"),
     *("crossentropy", "entropy", "perplexity", "divergence", "hinge", "huber", "poisson"),
@@ -208,10 +210,6 @@ class Trial:
     def config(self) -> dict[str, Any]:
         """The settings, edited where this is of a variant; a network's Keras configuration."""
         return dict(json.loads(self.model))
-
-
-CORRECTED = "corrections"  # among a trial's versions: of what this plugin computed wrongly before
-How: TypeAlias = Literal["zero", "mean", "shuffle"]  # in which a lesion takes units away
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ import math
 import os
 import platform
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -318,10 +317,8 @@ def copied(source: Store, entry: Kept, target: Store) -> None:
     for path in reversed(entry.files):  # the arrays first: who finds the entry finds all of it
         to = target.folder / path.relative_to(source.folder)
         if target._make(to.parent):
-            handle, temporary = tempfile.mkstemp(dir=to.parent, suffix=".part")
-            os.close(handle)
-            shutil.copy2(path, temporary)
-            os.replace(temporary, to)
+            files.replaced(to, path.read_bytes())
+            shutil.copystat(path, to)  # as old as it was, for who prunes by age
 
 
 def _without(path: Path) -> None:

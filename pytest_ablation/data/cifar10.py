@@ -27,12 +27,12 @@ Bytes = NDArray[np.uint8]
 Splits = tuple[Bytes, Bytes, Bytes, Bytes]
 
 # fmt: off
-LISTED = 8  # of what is in a folder
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer",
            "dog", "frog", "horse", "ship", "truck")
 # fmt: on
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 RECORDS_PER_BATCH = 10_000
+LISTED = 8  # names of what is in a folder
 PIXELS = 3 * 32 * 32  # of a record: the red, the green and the blue plane
 
 _FOLDERS = (

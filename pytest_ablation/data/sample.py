@@ -37,7 +37,7 @@ def stratified(labels: Arrays, count: int) -> NDArray[np.int64]:
     _, starts, counts = np.unique(by_class[order], return_index=True, return_counts=True)
     place = np.empty(n)
     place[order] = (np.arange(n) - np.repeat(starts, counts) + 0.5) / np.repeat(counts, counts)
-    # Shuffled, so that of classes with more kinds than examples wanted it is not the first in line.
+    # Ties by lot: of more classes than examples are wanted, not those that come first in the data.
     return np.sort(shuffled[np.argsort(place[shuffled], kind="stable")[:count]])
 
 

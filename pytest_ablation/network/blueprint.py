@@ -14,9 +14,7 @@ from types import FunctionType
 from typing import Any
 
 import keras
-from keras.src.saving.serialization_lib import (
-    SafeModeScope,  # private: from_config has no safe_mode
-)
+from keras.src.saving.serialization_lib import SafeModeScope  # private: no from_config takes it
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json

@@ -16,6 +16,13 @@ def of(tensor: Any) -> Any:
     return get_keras_mask(tensor)
 
 
+def makes_one(layer: keras.layers.Layer) -> bool:
+    """Tell whether a layer makes a mask, which the layers after it may pass on to the answers."""
+    if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
+        return True
+    return not type(layer).compute_mask.__module__.startswith(("keras.", "pytest_ablation."))
+
+
 def of_all(structure: Any) -> dict[str, Any]:
     """Return the masks that some of the tensors in a structure carry, by their places in it."""
     found = {str(i): of(tensor) for i, tensor in enumerate(keras.tree.flatten(structure))}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import CORRECTED
+from pytest_ablation.network import masks
 from pytest_ablation.recipe import REGRESSIONS, Recipe
 from pytest_ablation.training.recipe import averages
 
@@ -19,12 +19,8 @@ def corrected(recipe: Recipe, model: Any, data: Dataset) -> dict[str, str]:
     is_number = isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "ui"
     found = {
         "average of weights": not isinstance(optimizer, str | dict) and averages(optimizer),
-        "masked answers": any(_masks(layer) for layer in model._flatten_layers()),
+        "masked answers": any(map(masks.makes_one, model._flatten_layers(include_self=False))),
         "sample of numbers": is_number and recipe.loss in REGRESSIONS,
     }
     said = ", ".join(name for name, is_so in found.items() if is_so)
     return {CORRECTED: said} if said else {}
-
-
-def _masks(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.Masking) or bool(getattr(layer, "mask_zero", False))

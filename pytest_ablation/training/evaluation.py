@@ -39,8 +39,7 @@ def evaluated(
         answers = masks.carried(answers, masked)
         if plain is None:
             # A network of the user's own may have a loss of its own, of the examples too.
-            examples = arrays.taken(x, slice(start, stop)) if _is_own(model) else None
-            shown = None if examples is None else as_input(examples)
+            shown = as_input(arrays.taken(x, slice(start, stop))) if _is_own(model) else None
             part = model._compute_loss(shown, given, answers, None, training=False)
         else:
             part = plain(given, answers) + sum(model.losses)
@@ -95,7 +94,8 @@ def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
     padding no loss is taken, and no metric. On every backend only a call that is not compiled tells
     of masks; networks that make none are not called so.
     """
-    is_masked = _may_mask(model) and bool(masks.of_all(called(model, arrays.taken(x, slice(1)))))
+    makes_masks = any(map(masks.makes_one, model._flatten_layers(include_self=False)))
+    is_masked = makes_masks and bool(masks.of_all(called(model, arrays.taken(x, slice(1)))))
 
     def predict(some: slice) -> Any:
         part = arrays.taken(x, some)
@@ -106,13 +106,6 @@ def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
         return keras.tree.map_structure(keras.ops.convert_to_numpy, given)
 
     return joined(predict, arrays.count(x), EVALUATION_BATCH)
-
-
-def _may_mask(model: keras.Model) -> bool:
-    return any(
-        _is_own(layer) or isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", 0)
-        for layer in model._flatten_layers()
-    )
 
 
 def joined(

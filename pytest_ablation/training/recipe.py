@@ -235,7 +235,7 @@ def _serialized(thing: Any, setting: str) -> Any:
         config = keras.saving.serialize_keras_object(thing)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise AblationError(f"{asked}: {blueprint.first_line(error)}.") from error
-    for name in _left_out(thing, config["config"]):
+    if name := next(_left_out(thing, config["config"]), ""):
         kind = type(thing).__name__
         raise AblationError(
             f"{asked}: {kind}.get_config() leaves out {name}, and another process would train with "
