@@ -442,6 +442,34 @@ def test_padding_counts_in_no_score(tmp_path: Path) -> None:
     assert run.curves["val_loss"][-1] == pytest.approx(keras_has["loss"], rel=1e-5)
 
 
+class Ignoring(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """Masks the words that are all zero."""
+
+    def call(self, x: Any) -> Any:
+        """Return the words."""
+        return x
+
+    def compute_mask(self, x: Any, previous_mask: Any = None) -> Any:
+        """Return which are words."""
+        return keras.ops.any(x != 0, axis=-1)
+
+
+def ignoring() -> keras.Model:
+    """Return a network that tells a class of each word, and has a mask of the user's own."""
+    tags = layers.Dense(3, activation="softmax", name="tags")
+    return keras.Sequential([keras.Input((12, 1)), Ignoring(name="ignoring"), tags])
+
+
+def test_padding_of_ones_own_counts_in_no_score(tmp_path: Path) -> None:
+    """Whoever makes the mask: a layer of the user's own is asked as Keras's are."""
+    words = tagged()
+    shown = {name: getattr(words.data, name)[..., None] for name in ("x_train", "x_test")}
+    floats = {name: array.astype(np.float32) for name, array in shown.items()}
+    own = replace(words, model=ignoring, data=replace(words.data, **floats))
+    run, keras_has = kept_by_keras(own, tmp_path)
+    assert {name: run.metrics[name] for name in keras_has} == pytest.approx(keras_has, rel=1e-5)
+
+
 def test_an_average_of_the_weights_is_what_was_trained() -> None:
     """An optimizer that averages ends with the average, as in `fit`: else it would cost nothing."""
     averaging = keras.optimizers.Adam(0.05, use_ema=True)
