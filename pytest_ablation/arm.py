@@ -18,6 +18,7 @@ from pytest_ablation.trainer import Made, version
 if TYPE_CHECKING:
     from pytest_ablation.network.anatomy import Anatomy
     from pytest_ablation.network.cost import Cost
+    from pytest_ablation.network.given import Given
     from pytest_ablation.study import Study
 
 LOG = logging.getLogger("pytest_ablation")
@@ -67,6 +68,13 @@ class Arm:
         with _precision(experiment.recipe.precision):
             return weightless.looked_at(experiment.model, arrays.shapes(experiment.data.x_train))
 
+    @cached_property
+    def given(self) -> Given:
+        """The weights that the network's function gives it, which training starts from."""
+        from pytest_ablation.network import given
+
+        return given.of(self.model)
+
     @property
     def params(self) -> int:
         """Parameters of the network; with settings, those that a run told of, else 0."""
@@ -92,16 +100,16 @@ class Arm:
         """The network's layers, shapes and parameters, as Keras prints them; or the settings."""
         if not self.has_network:
             return listed(self.trial(0).config)
-        from pytest_ablation.network import blueprint
+        from pytest_ablation.network import blueprint, given
 
-        return blueprint.summary(self.model)
+        return "\n".join([blueprint.summary(self.model), *given.said(self.given)])
 
     def forget_network(self) -> None:
         """Keep of a variant's network what there is to say of it; it is built anew if asked for."""
         if self.has_network and self.source is None:
             from pytest_ablation.network import spare, weightless
 
-            _ = self.anatomy
+            _ = self.anatomy, self.given
             self.__dict__.pop("model", None)
             for network in weightless.forget(self.experiment.model):
                 spare.let_go(network)
@@ -150,7 +158,7 @@ class Arm:
     def _of_network(self) -> Trial:
         import keras
 
-        from pytest_ablation.network import blueprint
+        from pytest_ablation.network import blueprint, given
         from pytest_ablation.training import recipe as recipes
         from pytest_ablation.training.corrected import corrected
 
@@ -170,6 +178,7 @@ class Arm:
                 **{"backend": backend, "keras": keras.__version__, backend: version(backend)},
                 **corrected(recipe, self.model, experiment.data),
             },
+            initial_weights=given.fingerprint(self.given),
         )
 
     @cached_property

@@ -49,7 +49,8 @@ def of(variant: Arm, baseline: Arm) -> Difference:
     trials = baseline.trial(0), variant.trial(0)
     recipes = [json.loads(trial.recipe) or {} for trial in trials]
     layers: tuple[LayerChange, ...] = ()
-    if trials[0].model != trials[1].model and variant.has_network:
+    networks = [(trial.model, trial.initial_weights) for trial in trials]
+    if networks[0] != networks[1] and variant.has_network:
         from pytest_ablation.network import difference
 
         layers = difference.of(baseline.anatomy, variant.anatomy)

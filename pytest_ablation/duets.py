@@ -101,5 +101,6 @@ class Duets:
             seconds=DUET_SECONDS,
             name=f"time a step, {variant.description} against baseline",
             modules=study.modules(variant, baseline),
+            initial=study.initial(variant, baseline),
             resources=resources.most([variant.resources, baseline.resources]),
         )

@@ -54,10 +54,13 @@ class EditedModel:
     def __call__(self) -> keras.Model:
         """Return the edited network."""
 
-        from pytest_ablation.network import weightless
+        from pytest_ablation.network import given, weightless
 
         base = weightless.looked_at(self.base, self.shapes)
-        return _assembled(_applied_to_known(base, self.steps, self.shapes)[0], self.steps)
+        edited = _applied_to_known(base, self.steps, self.shapes)
+        model = _assembled(edited.network, self.steps)
+        given.carry(model, given.of(edited.source))
+        return model
 
 
 def experiment(target: Experiment, ablation: Ablation) -> Experiment:
@@ -104,7 +107,7 @@ def network(model: keras.Model, ablation: Ablation) -> keras.Model:
             raise AblationError(
                 f"{step!r} changes the experiment, not the network: apply it to an Experiment."
             )
-    return _assembled(_applied(model, ablation.model_steps)[0], ablation.model_steps)
+    return _assembled(_applied(model, ablation.model_steps).network, ablation.model_steps)
 
 
 def lesion(model: keras.Model, step: LesionStep) -> Lesion:
@@ -133,7 +136,7 @@ def lesion(model: keras.Model, step: LesionStep) -> Lesion:
 
 def touched(model: keras.Model, steps: Sequence[ModelStep]) -> list[list[str]]:
     """Return the names of the layers that each step touches, of a network that was looked at."""
-    return _applied_to_known(model, steps)[1] if steps else []
+    return _applied_to_known(model, steps).touched if steps else []
 
 
 @contextmanager
@@ -202,6 +205,21 @@ def _assembled(result: keras.Model | Graph, steps: Sequence[ModelStep]) -> keras
         return assembly.assembled(result)
 
 
+@dataclass(frozen=True)
+class _Applied:
+    """A network after edits, before it is built.
+
+    Attributes:
+        network: The network.
+        touched: Names of the layers that each edit touched.
+        source: The network whose layers it has: the one that was edited, or that of the last `use`.
+    """
+
+    network: keras.Model | Graph
+    touched: list[list[str]]
+    source: keras.Model
+
+
 @dataclass
 class _LookedAt:
     """What is known of a network that is edited again and again, and that nobody changes.
@@ -209,12 +227,12 @@ class _LookedAt:
     Attributes:
         graph: The network, once it was read.
         steps: The edits that were applied last: who builds the network says next what was done.
-        result: The network after them, and the names of the layers that each of them touched.
+        result: What `_applied` gave of them.
     """
 
     graph: Graph | None = None
     steps: tuple[ModelStep, ...] = ()
-    result: tuple[keras.Model | Graph, list[list[str]]] | None = None
+    result: _Applied | None = None
 
 
 _LOOKED_AT: WeakKeyDictionary[keras.Model, _LookedAt] = WeakKeyDictionary()
@@ -222,7 +240,7 @@ _LOOKED_AT: WeakKeyDictionary[keras.Model, _LookedAt] = WeakKeyDictionary()
 
 def _applied_to_known(
     model: keras.Model, steps: Sequence[ModelStep], shapes: Any = None
-) -> tuple[keras.Model | Graph, list[list[str]]]:
+) -> _Applied:
     """Apply all steps as `_applied` does, to a network that was looked at and is read once."""
     from pytest_ablation.network import reading
 
@@ -238,15 +256,11 @@ def _applied_to_known(
 
 def _applied(
     start: keras.Model | Graph, steps: Sequence[ModelStep], shapes: Any = None
-) -> tuple[keras.Model | Graph, list[list[str]]]:
-    """Apply all steps without building the network, which half the steps may not allow.
+) -> _Applied:
+    """Apply all steps without building the network, which half the steps may not allow."""
+    from pytest_ablation.network import blueprint, given, graph, reading
 
-    Returns:
-        The network after all steps, and the names of the layers that each of them touched.
-    """
-    from pytest_ablation.network import blueprint, graph, reading
-
-    result = start
+    result, source = start, start.model if isinstance(start, graph.Graph) else start
     hits: list[list[str]] = []
     for step in steps:
         names: list[str] = []
@@ -254,8 +268,9 @@ def _applied(
             if isinstance(step, Use):
                 new = blueprint.shaped(blueprint.fresh(step.model), shapes)
                 before = result.model if isinstance(result, graph.Graph) else result
-                changed = blueprint.of(new) != blueprint.of(before)
-                result = new
+                begins = [given.fingerprint(given.of(each)) for each in (source, new)]
+                changed = blueprint.of(new) != blueprint.of(before) or begins[0] != begins[1]
+                result = source = new
             else:
                 old = result if isinstance(result, graph.Graph) else reading.read(result)
                 result, names = _step(old, step)
@@ -263,7 +278,7 @@ def _applied(
             if not changed:
                 raise AblationError("the network is so already; nothing would change.")
         hits.append(names)
-    return result, hits
+    return _Applied(result, hits, source)
 
 
 def _step(graph: Graph, step: GraphStep) -> tuple[Graph, list[str]]:

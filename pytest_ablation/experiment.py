@@ -186,6 +186,8 @@ class Trial:
         sources: SHA-256 of the source of each class, function or module of the user's own.
         versions: The backend and the versions that the numbers depend on.
         lesion: A `Lesion` of the trained network, as canonical JSON; empty where it is trained.
+        initial_weights: SHA-256 of the weights that the model's function gives the network, as
+            those of an earlier training; empty where the seed decides all that it starts from.
     """
 
     model: str
@@ -197,13 +199,15 @@ class Trial:
     sources: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     lesion: str = ""
+    initial_weights: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the trial: its name in the store."""
         told = {each.name: getattr(self, each.name) for each in fields(self)}
-        if not self.lesion:
-            del told["lesion"]  # so that trials keep the names that they had before there were any
+        for name in ("lesion", "initial_weights"):
+            if not told[name]:
+                del told[name]  # so that trials keep the names that they had before there were any
         return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 
     @property

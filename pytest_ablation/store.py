@@ -290,18 +290,19 @@ def sweep(store: Store, *, given_up: float = math.inf, older_than: float = 3600.
 
     Args:
         store: Whose folder.
-        given_up: Seconds, beyond which an unfinished training and a compiled program go.
+        given_up: Seconds, beyond which an unfinished training goes, a compiled program, and weights
+            that a function gives a network: it gives them again.
         older_than: Seconds; what is younger may be another process's work.
     """
     named = {path for key in store.keys("runs") for path in _files_of(store, key)}
     arrays = (store.folder / folder for folder in ("runs", "weights"))
     left = [path for folder in arrays for path in folder.glob("*.npz") if path not in named]
-    for folder in ("runs", "weights", "duets", "checkpoints", "progress"):
+    for folder in ("runs", "weights", "duets", "checkpoints", "initial", "progress"):
         left += (store.folder / folder).glob("*.part")
     left += (store.folder / "progress").glob("*.json")
     ages = dict.fromkeys(left, older_than)
-    ages |= dict.fromkeys((store.folder / "checkpoints").glob("*.npz"), given_up)
-    ages |= dict.fromkeys((store.folder / "compiled").glob("*"), given_up)
+    for folder in ("checkpoints", "initial", "compiled"):
+        ages |= dict.fromkeys((store.folder / folder).glob("*"), given_up)
     freed = 0
     for path, age in ages.items():
         with suppress(OSError):

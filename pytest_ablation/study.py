@@ -21,6 +21,7 @@ from pytest_ablation.entry import DamagedEntryError, Kept, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import (
+    Initial,
     Lesioning,
     Probing,
     Together,
@@ -34,6 +35,7 @@ from pytest_ablation.store import Store
 from pytest_ablation.trainer import Made
 
 if TYPE_CHECKING:
+    from pytest_ablation.network.given import Given
     from pytest_ablation.reference import Reference
 
 LOOKED_AHEAD = 2  # seeds of an arm that are trained on a guess where nothing else is to be done
@@ -80,6 +82,7 @@ class Study:
     )
     _data: dict[str, Dataset] = field(default_factory=dict)
     _sources: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    _initials: dict[str, Callable[[], Given]] = field(default_factory=dict)
     _made: dict[str | Callable[..., Any], Made] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
 
@@ -277,6 +280,7 @@ class Study:
             data=self.source(arm.experiment),
             name=f"{arm.description}, a few steps",
             modules=self.modules(arm),
+            initial=self.initial(arm),
             resources=arm.resources,
         )
 
@@ -299,6 +303,7 @@ class Study:
             session=self.name,
             newer_than=self.newer_than,
             modules=self.modules(arm),
+            initial=self.initial(arm),
             function=arm.made.function if arm.made and self.executor.scratch is None else None,
             resources=arm.resources,
             keeps_weights=arm.keeps_weights,
@@ -345,6 +350,25 @@ class Study:
             share, most = self.profile.share, self.profile.most_tested
             self._sources[key] = partial(sample.opened, entry, share, most)
         return self._sources[key]
+
+    def initial(self, *arms: Arm) -> Initial:
+        """Return what gives the weights that arms' trainings start from, by their fingerprint."""
+        given = {arm.trial(0).initial_weights: arm for arm in arms}
+        return {name: self._initial(name, arm) for name, arm in given.items() if name}
+
+    def _initial(self, name: str, arm: Arm) -> Callable[[], Given]:
+        scratch = self.executor.scratch
+        if scratch is None:
+            return partial(_as_it_is, arm.given)
+        if name not in self._initials:
+            from pytest_ablation.training import initial
+
+            try:
+                path = initial.kept(self.store.folder / "initial", arm.given)
+            except OSError:
+                path = initial.kept(scratch, arm.given)
+            self._initials[name] = partial(initial.opened, path)
+        return self._initials[name]
 
     def modules(self, *arms: Arm) -> dict[str, str]:
         """Return the files of the user's own modules that arms' trials need, by name."""

@@ -102,24 +102,23 @@ def test_prune_removes_what_is_not_needed(store: Store, criterion: str, left: se
 def test_prune_sweeps_up_after_killed_processes(store: Store) -> None:
     """Half-written files go once they are no living process's; by age what is unfinished.
 
-    So do programs that were compiled, of which those of another version are never used again.
+    So do programs that were compiled, of which those of another version are never used again, and
+    weights that a function gives once more.
     """
     half = store.folder / "runs" / "tmp1.part"
-    open_, program = (store.folder / each for each in ("checkpoints/a.npz", "compiled/jit_step"))
-    for path in (open_, half, program):
+    old = [store.folder / each for each in ("checkpoints/a.npz", "compiled/step", "initial/a.npz")]
+    for path in (half, *old):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"1")
         os.utime(path, (0, 0))
     recent = store.folder / "compiled" / "jit_evaluate"
     recent.write_bytes(b"1")
     assert call(store, "prune", "--to-size=1GB") == 0
-    assert open_.exists()
-    assert program.exists()
+    assert all(path.exists() for path in old)
     assert not half.exists()
     assert len(store.keys("runs")) == 3
     assert call(store, "prune", "--older-than=2000w") == 0
-    assert not open_.exists()
-    assert not program.exists()
+    assert not any(path.exists() for path in old)
     assert recent.exists()
 
 

@@ -203,7 +203,7 @@ def loaded() -> keras.Model:
     """Return a network that computes with its weights while it is built."""
     model = net()
     layer = model.get_layer("dense1")
-    layer.set_weights([2 * weight for weight in layer.get_weights()])
+    layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
     return model
 
 

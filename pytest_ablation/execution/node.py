@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -33,6 +33,8 @@ from pytest_ablation.experiment import CORRECTED, Trial
 from pytest_ablation.run import Progress
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import NODE
+
+_Own = TypeVar("_Own", Training, Timing, Probing)
 
 SECONDS_BETWEEN_NEWS = 1.0
 KEPT_BY_NODE = ("compiled", "seeds")  # what one training finds out for those after it
@@ -203,15 +205,21 @@ def with_trainings(task: Task, changed: Callable[[Training], Training]) -> Task:
 
 
 def with_data(task: Task, carried: Callable[[Any], Any]) -> Task:
-    """Return a task whose data comes from elsewhere."""
+    """Return a task whose data, and the weights that it starts from, come from elsewhere."""
     if isinstance(task, Timing):
         (variant, one), (baseline, other) = task.variant, task.baseline
-        return replace(
-            task, variant=(variant, carried(one)), baseline=(baseline, carried(other)), modules={}
-        )
+        task = replace(task, variant=(variant, carried(one)), baseline=(baseline, carried(other)))
+        return _with_initial(task, carried)
     if isinstance(task, Probing):
-        return replace(task, data=carried(task.data), modules={})
-    return with_trainings(task, lambda each: replace(each, data=carried(each.data), modules={}))
+        return _with_initial(replace(task, data=carried(task.data)), carried)
+    return with_trainings(
+        task, lambda each: _with_initial(replace(each, data=carried(each.data)), carried)
+    )
+
+
+def _with_initial(task: _Own, carried: Callable[[Any], Any]) -> _Own:
+    initial = {name: carried(source) for name, source in task.initial.items()}
+    return replace(task, initial=initial, modules={})
 
 
 def _check_versions(trial: Trial, node: str) -> None:

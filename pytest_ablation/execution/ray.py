@@ -28,8 +28,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pytest_ablation import arrays
-from pytest_ablation.data import sample
-from pytest_ablation.dataset import PARTS
+from pytest_ablation.dataset import PARTS, Dataset
 from pytest_ablation.errors import AblationError, with_last_lines
 from pytest_ablation.execution import by_value, node
 from pytest_ablation.execution.board import Usage
@@ -222,13 +221,18 @@ class Cluster:
         )
 
     def _carried(self, data: Any) -> Any:
-        """Return what gives a task's data on a node: it is put once into the object store."""
-        if not isinstance(data, partial) or data.func is not sample.opened:
+        """Return what gives on a node what is read from a file here.
+
+        A task's data, or what its network starts from: it is put once into the object store.
+        """
+        if not isinstance(data, partial) or not isinstance(data.args[0], Path):
             return data
         if data.args not in self._data:
             whole = data()
-            plain = {name: arrays.mapped(_in_memory, getattr(whole, name)) for name in PARTS}
-            self._data[data.args] = ray.put(replace(whole, **plain))
+            if isinstance(whole, Dataset):
+                plain = {name: arrays.mapped(_in_memory, getattr(whole, name)) for name in PARTS}
+                whole = replace(whole, **plain)
+            self._data[data.args] = ray.put(whole)
         return partial(node.found, self._data[data.args], data, self._token)
 
     def _needed(self, task: Task) -> dict[str, bytes]:

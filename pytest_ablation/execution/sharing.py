@@ -60,7 +60,11 @@ def _seconds_a_step(
 ) -> float | None:
     """Return how long workers side by side take for a step each; None where one fails."""
     probing = Probing(
-        trial=task.trial, data=task.data, name=f"{task.name}: trying", modules=task.modules
+        trial=task.trial,
+        data=task.data,
+        name=f"{task.name}: trying",
+        modules=task.modules,
+        initial=task.initial,
     )
     futures = [slot.start(probing, timeout) for slot in slots]
     while not all(future.done() for future in futures):

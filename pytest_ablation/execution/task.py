@@ -29,9 +29,11 @@ from pytest_ablation.run import Duet, Progress, Run, Watcher
 from pytest_ablation.store import Store
 
 if TYPE_CHECKING:
+    from pytest_ablation.network.given import Given
     from pytest_ablation.training.duet import Step
 
 Tell = Callable[[Progress], None]
+Initial = Mapping[str, Callable[[], "Given"]]
 State = tuple[dict[str, Any], list[Any]]  # numbers by name, and arrays
 
 
@@ -63,6 +65,7 @@ class Training:
         session: Who asks for it.
         newer_than: Seconds since the epoch; an older run in the store does not count.
         modules: Files of the user's own modules that it needs, by name.
+        initial: What gives the weights that it starts from, by their fingerprint.
         resources: What it is given on a cluster; empty for the cluster's default.
         function: The user's own trainer, where it is called in the process that knows it.
         keeps_weights: Whether the trained weights are kept, for lesions.
@@ -78,6 +81,7 @@ class Training:
     session: str = ""
     newer_than: float = 0.0
     modules: Mapping[str, str] = field(default_factory=dict)
+    initial: Initial = field(default_factory=dict)
     resources: str = ""
     function: Callable[..., Any] | None = None
     keeps_weights: bool = False
@@ -133,6 +137,11 @@ class Together:
         return self.trainings[0].modules
 
     @property
+    def initial(self) -> Initial:
+        """What gives the weights that they start from, by their fingerprint."""
+        return self.trainings[0].initial
+
+    @property
     def is_by_keras(self) -> bool:
         """Whether it is Keras that trains."""
         return self.trainings[0].is_by_keras
@@ -171,7 +180,7 @@ class Together:
         if not left:
             return []
         store = left[0].store
-        _provide(self.modules)
+        _provide(self)
         told = tell or (lambda progress: store.tell(self.key, self.name, progress))
         watchers = [
             Watcher(told, store.checkpoint(each.key), file)
@@ -235,6 +244,7 @@ class Timing:
         seconds: How long to measure, at most.
         name: What to call it.
         modules: Files of the user's own modules that it needs, by name.
+        initial: What gives the weights that they start from, by their fingerprint.
         resources: As a training's.
     """
 
@@ -249,6 +259,7 @@ class Timing:
     seconds: float
     name: str
     modules: Mapping[str, str] = field(default_factory=dict)
+    initial: Initial = field(default_factory=dict)
     resources: str = ""
 
     @property
@@ -265,7 +276,7 @@ class Timing:
         """Do it."""
         from pytest_ablation.training.duet import duet
 
-        _provide(self.modules)
+        _provide(self)
         steps = [self._stepping(trial, data()) for trial, data in (self.variant, self.baseline)]
         return Result(value=duet(*steps, seconds=self.seconds, settled=self.settled), trained=True)
 
@@ -291,6 +302,7 @@ class Probing:
         data: Gives its data, at the profile's size.
         name: What to call it.
         modules: Files of the user's own modules that it needs, by name.
+        initial: What gives the weights that it starts from, by their fingerprint.
         resources: As a training's.
     """
 
@@ -302,6 +314,7 @@ class Probing:
     data: Callable[[], Dataset]
     name: str
     modules: Mapping[str, str] = field(default_factory=dict)
+    initial: Initial = field(default_factory=dict)
     resources: str = ""
 
     @property
@@ -313,7 +326,7 @@ class Probing:
         """Do it; gives the median of seconds a step."""
         from pytest_ablation.training.duet import few_steps
 
-        _provide(self.modules)
+        _provide(self)
         return Result(value=few_steps(self.trial, self.data()), trained=False)
 
 
@@ -347,6 +360,11 @@ class Lesioning:
         return self.source.modules
 
     @property
+    def initial(self) -> Initial:
+        """What gives the weights that the network starts from, by their fingerprint."""
+        return self.source.initial
+
+    @property
     def locks(self) -> tuple[str, ...]:
         """The trial that no other process may be at meanwhile."""
         return (self.source.key,)
@@ -373,6 +391,7 @@ class Lesioning:
             if run is None or kept is None:
                 run, kept = self._anew(tell, weights, Path(elsewhere) / "weights")
             trained = lesion.Trained(source.trial, run, kept[1])
+        _provide(self)
         runs = lesion.evaluate(trained, self.trials, source.data())
         for trial, run, name in zip(self.trials, runs, self.names, strict=True):
             store.save(trial, run, name, source.session)
@@ -400,9 +419,16 @@ class Lesioning:
 Task = Training | Together | Timing | Probing | Lesioning
 
 
-def _provide(modules: Mapping[str, str]) -> None:
-    """Import the user's modules as pytest did, which may have found them by their files alone."""
-    for name, file in modules.items():
+def _provide(task: Task) -> None:
+    """Make ready what a task needs: weights to start from, and the user's modules.
+
+    They are imported as pytest did, which may have found them by their files alone.
+    """
+    if task.initial:
+        from pytest_ablation.training import initial
+
+        initial.provide(task.initial)
+    for name, file in task.modules.items():
         known = sys.modules.get(name)
         if known is None:
             with suppress(ImportError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import keras
 
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import blueprint, given
 from pytest_ablation.network import cost as costs
 from pytest_ablation.network.cost import Cost
 from pytest_ablation.quantity import said
@@ -26,6 +26,7 @@ class Anatomy:
         params: The parameters of each layer; those of shared ones stand wherever the layer does.
         lines: What to say of each layer: name, class, shape and parameters.
         cost: What each layer costs to compute.
+        given: Which weights a layer starts from, where the network's function gives it some.
     """
 
     config: str
@@ -33,6 +34,7 @@ class Anatomy:
     params: Mapping[str, int]
     lines: Mapping[str, str]
     cost: Cost
+    given: Mapping[str, str]
 
 
 def of(
@@ -52,6 +54,7 @@ def of(
         params={name: layer.count_params() if layer.built else 0 for name, layer in leaves.items()},
         lines={name: _line(name, layer) for name, layer in leaves.items()},
         cost=costs.of(model, shape),
+        given={name: weights.digest for name, weights in given.of(model).items()},
     )
 
 

@@ -18,7 +18,7 @@ from keras.src.saving.serialization_lib import SafeModeScope  # private: no from
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
-from pytest_ablation.network import naming
+from pytest_ablation.network import given, naming
 from pytest_ablation.network.adapted import told_what_was_adapted
 from pytest_ablation.network.source import source_hash
 
@@ -29,19 +29,31 @@ def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
     Keras numbers the names it gives over the whole process: the second network built has a
     "dense_2" where the first has "dense". Here they are numbered within the network; names that
     the user gave stay. Building twice tells the two apart, and is done only where a name looks
-    given by Keras and is not what a first build would give.
+    given by Keras and is not what a first build would give, or where the function gives weights.
 
     Raises:
-        AblationError: The function returns no Keras model, or one without a configuration.
+        AblationError: The function returns no Keras model, or one without a configuration, or gives
+            it other weights each time.
     """
     model = _called(model_function)
     names = naming.names(model)
-    if naming.numbered(names, given=[True] * len(names)) == [name for name, _ in names]:
+    is_first = naming.numbered(names, given=[True] * len(names)) == [name for name, _ in names]
+    if is_first and not given.of(model):
         return model
-    again = naming.names(_called(model_function))
-    given = [old != new for old, new in zip(names, again, strict=True)]
-    renamed = dict(zip([name for name, _ in names], naming.numbered(names, given), strict=True))
-    return _deserialized(naming.with_names(json.loads(of(model)), renamed))
+    again = _called(model_function)
+    if (other := given.unlike(model, again)) is not None:
+        raise AblationError(
+            f'{_said_of(model_function)} gives "{other}" other weights each time it is called: no '
+            "two trainings would start alike. Load them from a file, or leave them to the layer's "
+            "initializer."
+        )
+    if is_first:
+        return model
+    by_keras = [old != new for old, new in zip(names, naming.names(again), strict=True)]
+    renamed = dict(zip([name for name, _ in names], naming.numbered(names, by_keras), strict=True))
+    result = _deserialized(naming.with_names(json.loads(of(model)), renamed))
+    given.carry_renamed(result, model)
+    return result
 
 
 def _said(shapes: Any) -> str:
@@ -117,7 +129,7 @@ def check_sharing(model: keras.Model) -> None:
         AblationError: There is such a layer.
     """
     paths: dict[int, str] = {}
-    for path, layer in _layers(model):
+    for path, layer in naming.layers(model):
         other = paths.setdefault(id(layer), path)
         if other != path and not isinstance(layer, keras.layers.InputLayer):
             raise AblationError(
@@ -152,32 +164,26 @@ def derived(seed: int, *path: str) -> int:
 
 
 def _called(model_function: Callable[[], keras.Model]) -> keras.Model:
-    model = model_function()
+    with given.noted() as notes:
+        model = model_function()
     if not isinstance(model, keras.Model):
-        name = getattr(model_function, "__name__", repr(model_function))
-        raise AblationError(f"{name}() returned {type(model).__name__}; return a Keras model.")
+        raise AblationError(
+            f"{_said_of(model_function)} returned {type(model).__name__}; return a Keras model."
+        )
     check_sharing(model)
+    given.remember(model, notes)
     return model
 
 
-def _layers(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yield the layers of a graph of layers by name, those of graphs within it too."""
-    for layer in model.layers:
-        yield path + layer.name, layer
-        if _is_graph(layer):
-            yield from _layers(layer, f"{path}{layer.name}/")
-
-
-def _is_graph(layer: Any) -> bool:
-    """Tell a network that is built of its configuration layer by layer."""
-    return isinstance(layer, keras.Sequential | keras.Function) and isinstance(layer, keras.Model)
+def _said_of(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__name__', repr(function))}()"
 
 
 def _composed(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     """Yield the layers that are the user's own or have layers of their own, each once."""
     known: set[int] = set()
-    for path, layer in _layers(model):
-        is_one = not _is_graph(layer) and (layer._layers or not is_keras(type(layer)))
+    for path, layer in naming.layers(model):
+        is_one = not naming.is_graph(layer) and (layer._layers or not is_keras(type(layer)))
         if is_one and id(layer) not in known:
             known.add(id(layer))
             yield path, layer

@@ -59,7 +59,7 @@ def of(before: Anatomy, after: Anatomy) -> tuple[LayerChange, ...]:
         elif name not in old:
             change = _change("added", name, new[name], size, flops)
         else:
-            settings = _settings(old[name], new[name])
+            settings = (*_settings(old[name], new[name]), *_start(name, before, after))
             kinds = [each["class_name"] for each in (old[name], new[name])]
             costs_other = size[0] != size[1] or (size[0] > 0 and flops[0] != flops[1])
             if not settings and kinds[0] == kinds[1] and not costs_other:
@@ -71,6 +71,17 @@ def of(before: Anatomy, after: Anatomy) -> tuple[LayerChange, ...]:
         changes.append(change)
     order = {"gone": 0, "added": 1, "changed": 2}
     return tuple(sorted(changes, key=lambda change: order[change.kind])) or _rewired(old, new)
+
+
+def _start(name: str, before: Anatomy, after: Anatomy) -> tuple[str, ...]:
+    """Return how a layer starts otherwise, where it does."""
+    old, new = before.given.get(name), after.given.get(name)
+    if old == new:
+        return ()
+    if old and new:
+        return ("other given weights",)
+    words = ["given weights" if each else "initial weights" for each in (old, new)]
+    return (" → ".join(words),)
 
 
 def of_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:

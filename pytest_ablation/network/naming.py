@@ -1,4 +1,4 @@
-"""The names that Keras gives to layers, and names that do not depend on what was built before."""
+"""Layers by their paths, and names that do not depend on what was built before."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ def _names_within(config: Any) -> Iterator[tuple[str, str]]:
                 yield name, f"{way[0] if way else ''}{kind}"
         for value in config.values():
             yield from _names_within(value)
+
+
+def layers(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the layers of a graph of layers by path, those of graphs within it too."""
+    for layer in model.layers:
+        yield path + layer.name, layer
+        if is_graph(layer):
+            yield from layers(layer, f"{path}{layer.name}/")
+
+
+def is_graph(layer: Any) -> bool:
+    """Tell a network that is built of its configuration layer by layer."""
+    return isinstance(layer, keras.Sequential | keras.Function) and isinstance(layer, keras.Model)
 
 
 def numbered(names: list[tuple[str, str]], given: list[bool]) -> list[str]:

@@ -18,10 +18,10 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Trial
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import blueprint, given
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Progress, Run
-from pytest_ablation.training import augmentation, callbacks, checkpoint, smoothing
+from pytest_ablation.training import augmentation, callbacks, checkpoint, initial, smoothing
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augment
 from pytest_ablation.training.device import host, keep_freed_memory
@@ -240,6 +240,8 @@ def compiled(trial: Trial) -> keras.Model:
     keep_freed_memory()
     recipe = recipes.deserialized(trial.recipe)
     model = blueprint.build(trial.model, trial.seed)
+    if trial.initial_weights:
+        given.start(model, initial.found(trial.initial_weights))
     compile_as(model, recipe)
     return model
 
