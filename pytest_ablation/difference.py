@@ -34,11 +34,19 @@ class Difference:
     def lines(self) -> tuple[str, ...]:
         """A line a change."""
         return (
-            *map(str, self.layers),
+            *self._of_layers,
             *self.settings,
             *(f"~ recipe: {change}" for change in self.recipe),
             *(f"~ data: {change}" for change in self.data),
         )
+
+    @property
+    def _of_layers(self) -> list[str]:
+        if not self.layers:  # Keras is not imported for settings
+            return []
+        from pytest_ablation.network import difference
+
+        return difference.lines(self.layers)
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

@@ -245,6 +245,45 @@ def test_to_take_the_weights_away_is_an_ablation(half_given: Experiment, study: 
         study.variant(half_given, use(half_given.model))
 
 
+def deep() -> keras.Model:
+    """Return a network of many layers."""
+    hidden = [layers.Dense(2, name=f"dense{i}") for i in range(6)]
+    return keras.Sequential(
+        [keras.Input((4, 4, 3)), layers.Flatten(), *hidden, layers.Softmax(name="classes")]
+    )
+
+
+def test_of_many_layers_that_only_start_otherwise_there_is_one_line(study: Study) -> None:
+    """A pretrained body has a hundred, and what else an edit changed would be lost among them."""
+    arrays = [np.full(variable.shape, 0.1, "f") for variable in deep().weights]
+
+    def function() -> keras.Model:
+        model = deep()
+        model.set_weights(arrays)
+        return model
+
+    experiment = replace(STILL, model=function)
+    variant = study.variant(experiment, use(deep) + remove("dense5"))
+    assert str(difference(variant, study.baseline(experiment))).splitlines() == [
+        "− dense5 (Dense): −6 parameters, −10 FLOP",
+        "~ 5 layers: given weights → initial weights",
+    ]
+
+
+def test_networks_with_a_call_of_their_own_are_told_apart(
+    pretrained: keras.Model, study: Study
+) -> None:
+    """What their layers are they do not say: the whole is what came, went or starts otherwise."""
+    experiment = replace(STILL, model=lambda: whole(pretrained))
+    baseline, fresh, other = (
+        study.baseline(experiment),
+        study.variant(experiment, use(Whole)),
+        study.variant(experiment, use(net)),
+    )
+    assert str(difference(fresh, baseline)) == "~ network: given weights → initial weights"
+    assert str(difference(other, baseline)).startswith("− network (Whole)")
+
+
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Study]:
     """A study that trains in another process."""

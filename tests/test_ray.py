@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from pytest_ablation.profile import PROFILES
 from pytest_ablation.resources import Resources, parsed
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
-from pytest_ablation.training import fit
+from pytest_ablation.training import fit, initial
 from pytest_ablation.verdict import Bound
-from tests.tiny import EXPERIMENT
+from tests.tiny import EXPERIMENT, net
 
 ray = pytest.importorskip("ray")
 
@@ -156,6 +157,22 @@ def test_a_node_trains_as_this_process_does(study: Study) -> None:
     assert weights is not None
     assert weights.exists()
     assert study.executor.workers == 2
+
+
+def test_a_node_is_given_the_weights_to_start_from(study: Study) -> None:
+    """A node has no function to ask for them."""
+    arrays = [np.full(variable.shape, 0.1, "f") for variable in net().weights]
+
+    def pretrained() -> keras.Model:
+        model = net()
+        model.set_weights(arrays)
+        return model
+
+    arm = study.baseline(replace(EXPERIMENT, model=pretrained))
+    initial.provide({arm.trial(0).initial_weights: lambda: arm.given})
+    here = fit.train(arm.trial(0), EXPERIMENT.data, lambda progress: None)
+    assert arm.given
+    assert arm.run(0).curves == here.curves
 
 
 def of_killed(study: Study, file: Path) -> Arm:

@@ -15,6 +15,8 @@ from pytest_ablation.network import cost as costs
 from pytest_ablation.network.cost import Cost
 from pytest_ablation.quantity import said
 
+WHOLE = "network"  # stands for one whose call is code of its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
@@ -54,7 +56,7 @@ def of(
         params={name: layer.count_params() if layer.built else 0 for name, layer in leaves.items()},
         lines={name: _line(name, layer) for name, layer in leaves.items()},
         cost=costs.of(model, shape),
-        given={name: weights.digest for name, weights in given.of(model).items()},
+        given={name or WHOLE: weights.digest for name, weights in given.of(model).items()},
     )
 
 

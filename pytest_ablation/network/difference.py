@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pytest_ablation.network.anatomy import Anatomy
+from pytest_ablation.network.anatomy import WHOLE, Anatomy
 from pytest_ablation.quantity import MINUS, said
 
+MOST_NAMED = 4  # layers that only start otherwise, each in a line of its own
+STARTS = (
+    ("given weights → initial weights",),
+    ("initial weights → given weights",),
+    ("other given weights",),
+)
 SIGNS = {"gone": MINUS, "added": "+", "changed": "~"}
 
 
@@ -46,6 +53,22 @@ class LayerChange:
         return f"{SIGNS[self.kind]} {name}{': ' if parts else ''}{', '.join(parts)}"
 
 
+def lines(changes: Sequence[LayerChange]) -> list[str]:
+    """Return a line a change, but one for many layers that do nothing else than start otherwise."""
+    starts = Counter(change.settings for change in changes if _only_starts(change))
+    result: dict[str, None] = {}
+    for change in changes:
+        count = starts[change.settings] if _only_starts(change) else 1
+        said = replace(change, name=f"{count} layers") if count > MOST_NAMED else change
+        result[str(said)] = None
+    return list(result)
+
+
+def _only_starts(change: LayerChange) -> bool:
+    is_one = change.params[0] == change.params[1] and change.flops[0] == change.flops[1]
+    return is_one and change.settings in STARTS
+
+
 def of(before: Anatomy, after: Anatomy) -> tuple[LayerChange, ...]:
     """Return how a variant's network differs from its baseline's, a change a layer."""
     old, new = (dict(_layers(json.loads(each.config))) for each in (before, after))
@@ -78,10 +101,7 @@ def _start(name: str, before: Anatomy, after: Anatomy) -> tuple[str, ...]:
     old, new = before.given.get(name), after.given.get(name)
     if old == new:
         return ()
-    if old and new:
-        return ("other given weights",)
-    words = ["given weights" if each else "initial weights" for each in (old, new)]
-    return (" → ".join(words),)
+    return STARTS[2 if old and new else 0 if old else 1]
 
 
 def of_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
@@ -125,7 +145,13 @@ def _change(
 
 
 def _layers(network: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the layers of a configuration by name, those of networks within it too."""
+    """Yield the layers of a configuration by name, those of networks within it too.
+
+    A network whose call is code of its own is one layer: which it has, it does not say.
+    """
+    if not isinstance(network["config"].get("layers"), list):
+        yield WHOLE, dict(network)
+        return
     for layer in network["config"]["layers"]:
         name = path + layer["config"]["name"]
         if _is_network(layer):
