@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPTIONAL = (
     *("learning_rate", "weight_decay", "label_smoothing", "augmentation", "callbacks"),
-    *("loss_weights", "precision"),
+    *("loss_weights", "class_weight", "precision"),
 )
 
 

@@ -47,6 +47,8 @@ class Recipe:
             ``functools.partial(EarlyStopping, patience=3)``. Their state is their own, so such a
             training starts anew where it was killed.
         loss_weights: Of several outputs, a dict or a list.
+        class_weight: Weights of classes in the loss that is trained on, by their numbers, as `fit`
+            takes them; 1 for those left out. What is measured of a network is without.
         resources: What each training is given on a Ray cluster, as "num_gpus=1,memory=8e9"; empty
             for the cluster's own default. It decides no number, so trials do not have it.
 
@@ -67,6 +69,7 @@ class Recipe:
     augmentation: Any = ()
     callbacks: Any = ()
     loss_weights: Any = None
+    class_weight: Any = None
     resources: str = ""
 
     def __post_init__(self) -> None:
@@ -91,6 +94,8 @@ class Recipe:
                 raise AblationError(
                     f"Recipe({name}={value!r}): {name} is a number of at least {least:g}{limit}."
                 )
+        if self.class_weight is not None:
+            object.__setattr__(self, "class_weight", _weights(self.class_weight))
         if self.resources:
             try:
                 resources.parsed(self.resources)
@@ -116,8 +121,11 @@ class Recipe:
 
     @property
     def of_a_trial(self) -> dict[str, Any]:
-        """The settings that decide what a training gives, by name."""
-        return {name: value for name, value in vars(self).items() if name != "resources"}
+        """The settings that decide what a training gives, by name, as JSON can have them."""
+        settings = {name: value for name, value in vars(self).items() if name != "resources"}
+        if weights := settings.pop("class_weight"):  # trials from before there were any have none
+            settings["class_weight"] = {str(number): weight for number, weight in weights.items()}
+        return settings
 
     @property
     def _usual_metrics(self) -> tuple[str, ...]:
@@ -155,6 +163,20 @@ class Recipe:
                     + did_you_mean(name, known)
                 )
         return replace(self, **changes)
+
+
+def _weights(given: Any) -> dict[int, float] | None:
+    """Return weights of classes by number; None where all are alike."""
+    try:
+        weights = {int(number): float(weight) for number, weight in dict(given).items()}
+    except (TypeError, ValueError):
+        weights = {-1: 1.0}
+    if any(number < 0 or not 0 <= weight < math.inf for number, weight in weights.items()):
+        raise AblationError(
+            f"Recipe(class_weight={given!r}): give weights of at least 0 by the numbers of "
+            "classes, as {0: 1.0, 1: 5.0}."
+        )
+    return dict(sorted(weights.items())) or None
 
 
 def plainly(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -177,6 +177,7 @@ EXPERIMENTS = {
     "several inputs": two_ended_experiment(),
     "many settings": train_with(
         label_smoothing=0.1,
+        class_weight={1: 3.0},
         learning_rate=keras.optimizers.schedules.CosineDecay(0.01, 48),
         weight_decay=0.01,
         optimizer=keras.optimizers.AdamW(clipnorm=1.0, use_ema=True),

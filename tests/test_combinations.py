@@ -112,6 +112,7 @@ def test_one_part_of_a_recipe_at_a_time() -> None:
         label_smoothing=0.1,
         augmentation=(flip, noise),
         callbacks=(stop,),
+        class_weight={1: 2.0},
     )
     assert written(leave_one_out(recipe)) == {
         "weight_decay": "train_with(weight_decay=None)",
@@ -119,6 +120,7 @@ def test_one_part_of_a_recipe_at_a_time() -> None:
         "augmentation-RandomFlip": "train_with(augmentation=(GaussianNoise))",
         "augmentation-GaussianNoise": "train_with(augmentation=(RandomFlip))",
         "callbacks": "train_with(callbacks=())",
+        "class_weight": "train_with(class_weight=None)",
     }
     assert list(written(leave_one_out(recipe, "weight_decay"))) == ["weight_decay"]
     with pytest.raises(AblationError, match="'weight_deca' is none of its settings"):

@@ -222,9 +222,11 @@ def _rewired(old: dict[str, Any], new: dict[str, Any]) -> tuple[LayerChange, ...
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict) and "class_name" not in value:
+        return ", ".join(f"{name}: {_short(each)}" for name, each in value.items())
     if isinstance(value, dict):
         settings = value.get("config")
-        name = str(value.get("class_name", "…"))
+        name = str(value["class_name"])
         learned = settings.get("learning_rate") if isinstance(settings, dict) else None
         return f"{name}({learned:.3g})" if isinstance(learned, float) else name
     if isinstance(value, list):

@@ -18,7 +18,7 @@ import numpy as np
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import FIRST_LOOK, Duet
-from pytest_ablation.training import augmentation
+from pytest_ablation.training import augmentation, weighting
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, sees_gpu
 from pytest_ablation.training.examples import batches, should_be_on_device
@@ -121,7 +121,7 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     """
     model: Any = compiled(trial)
     recipe = recipes.deserialized(trial.recipe)
-    augment = augmentation.of(recipe.augmentation, trial.seed)
+    step_of = weighting.added(augmentation.of(recipe.augmentation, trial.seed), recipe.class_weight)
     on_device = should_be_on_device(data, recipe)
     stream = batches(data, recipe.batch_size, trial.seed, on_device=on_device)
     several = itertools.cycle(list(enumerate(itertools.islice(stream, BATCHES))))
@@ -131,7 +131,7 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     def step() -> Seconds:
         number, (x, y) = next(several)
         wall, processor = time.perf_counter(), time.process_time()
-        model.train_on_batch(*augment(number, x, y))
+        model.train_on_batch(*step_of(number, x, y))
         if written is not None:
             float(keras.ops.sum(written))
         return time.process_time() - processor, time.perf_counter() - wall

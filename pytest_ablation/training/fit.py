@@ -21,9 +21,15 @@ from pytest_ablation.experiment import Trial
 from pytest_ablation.network import blueprint, given
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Progress, Run
-from pytest_ablation.training import augmentation, callbacks, checkpoint, initial, smoothing
+from pytest_ablation.training import (
+    augmentation,
+    callbacks,
+    checkpoint,
+    initial,
+    smoothing,
+    weighting,
+)
 from pytest_ablation.training import recipe as recipes
-from pytest_ablation.training.augmentation import Augment
 from pytest_ablation.training.device import host, keep_freed_memory
 from pytest_ablation.training.evaluation import Measured, evaluated
 from pytest_ablation.training.examples import (
@@ -32,6 +38,7 @@ from pytest_ablation.training.examples import (
     final_examples,
     should_be_on_device,
 )
+from pytest_ablation.training.weighting import Given
 
 WARM_UP_STEPS = 5
 CHECKPOINT_SECONDS = 30.0
@@ -59,7 +66,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     assert recipe.steps_per_epoch is not None
     model = compiled(trial)
     loss = smoothing.plain(recipe.loss) if recipe.label_smoothing else None
-    augment = augmentation.of(recipe.augmentation, trial.seed)
+    step_of = weighting.added(augmentation.of(recipe.augmentation, trial.seed), recipe.class_weight)
     tell = callbacks.made(
         recipe.callbacks, model, epochs=recipe.epochs, steps=recipe.steps_per_epoch
     )
@@ -79,7 +86,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
             break
         while state.steps_of_epoch < recipe.steps_per_epoch and not model.stop_training:
             tell("on_train_batch_begin", state.steps_of_epoch)
-            _step(model, augment, *next(stream), state)
+            _step(model, step_of, *next(stream), state)
             tell("on_train_batch_end", state.steps_of_epoch - 1, state.logs)
             state.wall = before + time.perf_counter() - started
             if not math.isfinite(state.sums["loss"]):
@@ -257,14 +264,14 @@ def compile_as(model: keras.Model, recipe: Recipe) -> None:
     )
 
 
-def _step(model: keras.Model, augment: Augment, x: Arrays, y: Arrays, state: State) -> None:
+def _step(model: keras.Model, step_of: Given, x: Arrays, y: Arrays, state: State) -> None:
     """Take one training step; augmenting its examples is part of it, and of its time.
 
     Step by step and not by `fit`, whose pipeline on TensorFlow sits idle for 5 to 60 seconds before
     it lets `fit` return.
     """
     started = time.perf_counter()
-    logs = model.train_on_batch(*augment(state.steps, x, y), return_dict=True)
+    logs = model.train_on_batch(*step_of(state.steps, x, y), return_dict=True)
     state.durations.append(time.perf_counter() - started)
     state.steps_of_epoch += 1
     state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}

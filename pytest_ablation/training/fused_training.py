@@ -23,7 +23,7 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Run, Watcher
-from pytest_ablation.training import batched, callbacks, checkpoint, fit
+from pytest_ablation.training import batched, callbacks, checkpoint, fit, weighting
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
 from pytest_ablation.training.evaluation import Measured
@@ -168,7 +168,7 @@ class FusedTraining:
 
         Drawn are the positions of the examples of each step, and what augments them.
         """
-        model = self.model
+        model, weights = self.model, self.recipe.class_weight
 
         def step(carry: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
             variables, alive = carry
@@ -176,7 +176,8 @@ class FusedTraining:
             x, y = jax.tree.map(lambda array: array[chosen], examples)
             with self._layers():
                 x, y = self._augmented(states, arrays.mapped(scaled, x), y)
-                logs, (*new, _) = model.train_step((*variables, metrics), (x, y))
+                batch = (x, y, *weighting.of(weights, y))
+                logs, (*new, _) = model.train_step((*variables, metrics), batch)
             # After a step whose loss is not finite a training ends as it stands.
             kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
             return (kept, alive & jnp.isfinite(logs["loss"])), logs

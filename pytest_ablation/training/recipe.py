@@ -22,7 +22,7 @@ from pytest_ablation.network import blueprint
 from pytest_ablation.network.source import source_hash
 from pytest_ablation.recipe import SEVERAL, Recipe
 from pytest_ablation.settings import plain
-from pytest_ablation.training import augmentation, callbacks, smoothing
+from pytest_ablation.training import augmentation, callbacks, smoothing, weighting
 
 # What a recipe leaves out of its JSON: runs from before it had them keep their fingerprints.
 _UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_weights": None}
@@ -70,6 +70,7 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
         AblationError: They do not.
     """
     augmentation.check(recipe.augmentation, data)
+    weighting.check(recipe.class_weight, data)
     embedding = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
     if embedding and any(x.dtype == "uint8" and x.ndim == 2 for x in arrays.each(data.x_train)):
         raise AblationError(
