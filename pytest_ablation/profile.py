@@ -36,7 +36,8 @@ class Profile:
         A learning rate's schedule gets shorter with the training, and so keeps its shape.
         """
         epochs = max(1, round(recipe.epochs * self.share))
-        steps = recipe.steps_per_epoch or max(1, examples // recipe.batch_size)
+        seen = examples - recipe.held_out(examples)
+        steps = recipe.steps_per_epoch or max(1, seen // recipe.batch_size)
         shorter = replace(
             recipe,
             epochs=min(epochs, self.most_epochs or epochs),

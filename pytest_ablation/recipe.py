@@ -49,6 +49,8 @@ class Recipe:
         loss_weights: Of several outputs, a dict or a list.
         class_weight: Weights of classes in the loss that is trained on, by their numbers, as `fit`
             takes them; 1 for those left out. What is measured of a network is without.
+        validation_split: Share of the training examples that is held out of training: what each
+            epoch is measured on, and callbacks act by. 0 for a sample of the test examples.
         resources: What each training is given on a Ray cluster, as "num_gpus=1,memory=8e9"; empty
             for the cluster's own default. It decides no number, so trials do not have it.
 
@@ -70,6 +72,7 @@ class Recipe:
     callbacks: Any = ()
     loss_weights: Any = None
     class_weight: Any = None
+    validation_split: float = 0.0
     resources: str = ""
 
     def __post_init__(self) -> None:
@@ -86,6 +89,7 @@ class Recipe:
             ("learning_rate", 0.0, math.inf),
             ("weight_decay", 0.0, math.inf),
             ("label_smoothing", 0.0, 1.0),
+            ("validation_split", 0.0, 1.0),
         ):
             value = getattr(self, name)
             is_other = value is None or (name == "learning_rate" and callable(value))
@@ -123,9 +127,16 @@ class Recipe:
     def of_a_trial(self) -> dict[str, Any]:
         """The settings that decide what a training gives, by name, as JSON can have them."""
         settings = {name: value for name, value in vars(self).items() if name != "resources"}
-        if weights := settings.pop("class_weight"):  # trials from before there were any have none
+        # Where these are not set, trials are what they were before there were any.
+        if weights := settings.pop("class_weight"):
             settings["class_weight"] = {str(number): weight for number, weight in weights.items()}
+        if not settings["validation_split"]:
+            del settings["validation_split"]
         return settings
+
+    def held_out(self, examples: int) -> int:
+        """Return how many of so many training examples are held out of training."""
+        return max(1, round(examples * self.validation_split)) if self.validation_split else 0
 
     @property
     def _usual_metrics(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class Run:
         metrics: Of the finished model in inference mode: each metric on the whole test set, and
             with the prefix ``train_`` on a fixed stratified sample of the training examples.
         curves: One value an epoch: accuracy and loss as training saw them, val_accuracy and
-            val_loss on a fixed stratified sample of the test set.
+            val_loss on a fixed stratified sample of the test set, or of what the recipe holds out.
         seconds_per_step: Median seconds a training step, after warm-up; NaN where not known.
         wall: Seconds the whole training took, evaluation included.
         params: Parameters of the model; 0 where not known.

@@ -178,6 +178,7 @@ EXPERIMENTS = {
     "many settings": train_with(
         label_smoothing=0.1,
         class_weight={1: 3.0},
+        validation_split=0.2,
         learning_rate=keras.optimizers.schedules.CosineDecay(0.01, 48),
         weight_decay=0.01,
         optimizer=keras.optimizers.AdamW(clipnorm=1.0, use_ema=True),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 from pytest_ablation import AblationError, train_with
+from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Run, Watcher
-from pytest_ablation.training import fit
+from pytest_ablation.training import examples, fit
 from tests.test_fit import trained, trial_of
 from tests.tiny import EXPERIMENT
 
@@ -115,3 +118,30 @@ def test_an_epoch_that_a_callback_ends_at_its_beginning_is_none() -> None:
     """It took no step and has no training loss: the curves are as long as each other."""
     run = run_with(Ending)
     assert {len(curve) for curve in run.curves.values()} == {2}
+
+
+def test_callbacks_go_by_examples_that_are_held_out() -> None:
+    """Who stops where the test set is best has chosen by it: so none of it is looked at before."""
+    stop = partial(keras.callbacks.EarlyStopping, patience=1, restore_best_weights=True)
+    held_out = train_with(callbacks=stop, validation_split=0.2, epochs=12)(EXPERIMENT)
+    other = {"x_test": EXPERIMENT.data.x_test[::-1], "y_test": EXPERIMENT.data.y_test}
+    runs = [
+        trained(each)
+        for each in (held_out, replace(held_out, data=replace(EXPERIMENT.data, **other)))
+    ]
+    assert runs[0].curves == runs[1].curves
+    assert runs[0].metrics["train_accuracy"] == runs[1].metrics["train_accuracy"]
+    assert runs[0].metrics["loss"] != runs[1].metrics["loss"]
+
+
+def test_what_is_held_out_is_not_trained_on() -> None:
+    """A fixed part of each class is; a pass over the data, and what is seen of it, is the rest."""
+    data, recipe = EXPERIMENT.data, replace(EXPERIMENT.recipe, validation_split=0.2)
+    seen, (x, y) = examples.split(data, recipe)
+    assert (len(seen.y_train), len(y), int(y.sum())) == (240, 60, 30)
+    both = np.sort(np.concatenate([seen.x_train, x]).reshape(300, -1), axis=0)
+    np.testing.assert_array_equal(both, np.sort(data.x_train.reshape(300, -1), axis=0))
+    a_pass = PROFILES["full"].recipe(replace(recipe, steps_per_epoch=None), 300)
+    assert a_pass.steps_per_epoch == 240 // 16
+    with pytest.raises(AblationError, match="of 300 training examples none would be left"):
+        trial_of(train_with(validation_split=0.999)(EXPERIMENT))

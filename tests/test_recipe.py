@@ -127,6 +127,7 @@ def test_a_schedule_of_ones_own_is_known_by_its_source() -> None:
     [
         ({"learning_rate": "high"}, "learning_rate is a number"),
         ({"weight_decay": -1}, "weight_decay is a number of at least 0"),
+        ({"validation_split": 1.0}, "validation_split is a number of at least 0 and less than 1"),
         ({"label_smoothing": 1.0}, "label_smoothing is a number of at least 0 and less than 1"),
         ({"augmentation": ("flip",)}, "give Keras layers, as keras.layers.RandomFlip"),
         ({"callbacks": "stop"}, "give functions that return a Keras callback"),

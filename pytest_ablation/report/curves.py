@@ -47,6 +47,7 @@ class Curves:
         epochs: How many there are.
         diverged: In which epochs trainings ended because the loss was no number, in words.
         label: What the figure shows, for those who cannot see it.
+        unseen: What the solid line is of: "test" or "validation" examples.
     """
 
     curves: tuple[Curve, ...]
@@ -54,6 +55,7 @@ class Curves:
     epochs: int
     diverged: str
     label: str
+    unseen: str = "test"
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -68,6 +70,7 @@ def of(
     measure: Measure,
     *,
     label: str,
+    unseen: str = "test",
     beside: Sequence[Run] = (),
 ) -> Curves | None:
     """Return the curves of a metric; None where no trainer gave it by epoch.
@@ -78,6 +81,7 @@ def of(
         measure: The metric. Accuracy has an axis from 0 to 25, 50 or 100 %, others one of their
             values.
         label: What the figure shows, for those who cannot see it.
+        unseen: "test" or "validation", whichever examples each epoch is measured on.
         beside: Runs of figures beside this one, which have the same axis.
     """
     names = {"test": f"val_{measure.name}", "training": measure.name}
@@ -102,6 +106,7 @@ def of(
         epochs=epochs,
         diverged=" and ".join(map(str, diverged[:2])),
         label=label,
+        unseen=unseen,
     )
 
 

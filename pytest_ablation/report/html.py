@@ -227,7 +227,14 @@ def _curves(
 ) -> Curves | None:
     metric = row.measure.name
     label = f"{metric[:1].upper()}{metric[1:]} by epoch: {words.shortened(row.arm, 100)}"
-    return curves.of(variant, baseline, row.measure, label=label, beside=beside)
+    return curves.of(
+        variant,
+        baseline,
+        row.measure,
+        label=label,
+        unseen=words.unseen(row.recipe),
+        beside=beside,
+    )
 
 
 def _telling(classes: Sequence[ClassChange]) -> tuple[list[ClassChange], list[ClassChange]]:

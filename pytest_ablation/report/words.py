@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -170,6 +171,12 @@ def placebo(of: Placebo | None) -> str:
         f"The baseline's {of.measure.name} varies by {between} from seed to seed ({counted}). "
         f"{of.most_seeds} seeds an arm would probably detect a change of {least}."
     )
+
+
+def unseen(recipe: str) -> str:
+    """Return what the examples are called that a recipe, as a trial has it, measures epochs on."""
+    told = json.loads(recipe or "null") or {}
+    return "validation" if told.get("validation_split") else "test"
 
 
 def p_value(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -99,10 +100,26 @@ def order(n: int, batch_size: int, seed: int, *, skip: int = 0) -> Iterator[NDAr
         yield chosen
 
 
-def curve_examples(data: Dataset) -> tuple[Any, Any]:
-    """Return the test examples and labels that each epoch is measured on."""
-    chosen = stratified(data.y_test, CURVE_EXAMPLES)
-    return arrays.taken(data.x_test, chosen), arrays.taken(data.y_test, chosen)
+def split(data: Dataset, recipe: Recipe) -> tuple[Dataset, tuple[Any, Any]]:
+    """Return the data as it is trained on, and the examples and labels to measure each epoch on.
+
+    These are of the test examples, or of those that the recipe holds out of training.
+    """
+    count = recipe.held_out(arrays.count(data.y_train))
+    if not count:
+        return data, _curve_examples(data.x_test, data.y_test)
+    held = stratified(data.y_train, count)
+    seen = np.setdiff1d(np.arange(arrays.count(data.y_train)), held)
+    (x, y), (x_held, y_held) = (
+        [arrays.taken(part, chosen) for part in (data.x_train, data.y_train)]
+        for chosen in (seen, held)
+    )
+    return replace(data, x_train=x, y_train=y), _curve_examples(x_held, y_held)
+
+
+def _curve_examples(x: Arrays, y: Arrays) -> tuple[Any, Any]:
+    chosen = stratified(y, CURVE_EXAMPLES)
+    return arrays.taken(x, chosen), arrays.taken(y, chosen)
 
 
 def final_examples(data: Dataset) -> list[tuple[Any, Any]]:

@@ -34,9 +34,9 @@ from pytest_ablation.training.device import host, keep_freed_memory
 from pytest_ablation.training.evaluation import Measured, evaluated
 from pytest_ablation.training.examples import (
     batches,
-    curve_examples,
     final_examples,
     should_be_on_device,
+    split,
 )
 from pytest_ablation.training.weighting import Given
 
@@ -65,6 +65,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     recipe = recipes.deserialized(trial.recipe)
     assert recipe.steps_per_epoch is not None
     model = compiled(trial)
+    data, curve = split(data, recipe)
     loss = smoothing.plain(recipe.loss) if recipe.label_smoothing else None
     step_of = weighting.added(augmentation.of(recipe.augmentation, trial.seed), recipe.class_weight)
     tell = callbacks.made(
@@ -76,7 +77,6 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     before = state.wall
     on_device = should_be_on_device(data, recipe)
     stream = batches(data, recipe.batch_size, trial.seed, skip=state.steps, on_device=on_device)
-    curve = curve_examples(data)
 
     model.stop_training = False
     tell("on_train_begin")

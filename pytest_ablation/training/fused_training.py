@@ -30,10 +30,10 @@ from pytest_ablation.training.evaluation import Measured
 from pytest_ablation.training.examples import (
     as_input,
     as_label,
-    curve_examples,
     final_examples,
     order,
     scaled,
+    split,
 )
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
@@ -62,6 +62,7 @@ class FusedTraining:
     def __post_init__(self) -> None:
         self.started = self.last_kept = time.perf_counter()
         self.recipe = recipes.deserialized(self.trials[0].recipe)
+        self.seen, self.curve = split(self.data, self.recipe)
         self.models = [fit.compiled(trial) for trial in self.trials]
         self.model = self.models[0]
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
@@ -90,7 +91,7 @@ class FusedTraining:
         for trial, model, watcher in zip(self.trials, self.models, self.watchers, strict=True):
             if watcher.weights:
                 fit.keep_weights(watcher.weights, trial, model)
-        of_all = [self._measured(*examples) for examples in final_examples(self.data)]
+        of_all = [self._measured(*examples) for examples in final_examples(self.seen)]
         wall = self._wall
         for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
             state.wall = wall
@@ -131,7 +132,7 @@ class FusedTraining:
         self.steps(count)
         took = (time.perf_counter() - started) / count
         if done + count == self._steps_of_epoch or not any(map(self._is_unfinished, self.states)):
-            self._end_epoch(*self._curve)
+            self._end_epoch(*self.curve)
         self._keep()
         return took
 
@@ -220,15 +221,11 @@ class FusedTraining:
 
     @cached_property
     def _examples(self) -> Any:
-        return jax.device_put(_stored(self.data.x_train, self.data.y_train))
-
-    @cached_property
-    def _curve(self) -> tuple[Any, Any]:
-        return curve_examples(self.data)
+        return jax.device_put(_stored(self.seen.x_train, self.seen.y_train))
 
     @cached_property
     def _orders(self) -> list[Iterator[Any]]:
-        n, size = arrays.count(self.data.x_train), self.recipe.batch_size
+        n, size = arrays.count(self.seen.x_train), self.recipe.batch_size
         begun = max(state.steps for state in self.states)
         return [order(n, size, trial.seed, skip=begun) for trial in self.trials]
 
@@ -239,7 +236,7 @@ class FusedTraining:
     @cached_property
     def _evaluation(self) -> Evaluation:
         evaluation = Evaluation(self.model, self.recipe, self._layers)
-        evaluation.compile_meanwhile(self.variables, self._curve[0])
+        evaluation.compile_meanwhile(self.variables, self.curve[0])
         return evaluation
 
     # ---------------------------------------------------------------------------- between steps

@@ -71,6 +71,12 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
     """
     augmentation.check(recipe.augmentation, data)
     weighting.check(recipe.class_weight, data)
+    examples = arrays.count(data.y_train)
+    if recipe.held_out(examples) >= examples:
+        raise AblationError(
+            f"Recipe(validation_split={recipe.validation_split:g}): of {examples:,} training "
+            "examples none would be left."
+        )
     embedding = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
     if embedding and any(x.dtype == "uint8" and x.ndim == 2 for x in arrays.each(data.x_train)):
         raise AblationError(
