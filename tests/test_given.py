@@ -193,6 +193,34 @@ def test_weights_that_change_from_call_to_call_are_refused(study: Study) -> None
         study.baseline(replace(STILL, model=function)).trial(0)
 
 
+class Settling(layers.Dense):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer that sets its weights when it is built."""
+
+    def build(self, shape: Any) -> None:
+        """Make the weights, and scale them."""
+        super().build(shape)
+        self.kernel.assign(2 * keras.ops.convert_to_tensor(self.kernel))
+
+
+def settling() -> keras.Model:
+    """Return a network with such a layer."""
+    return keras.Sequential(
+        [
+            keras.Input((4, 4, 3)),
+            layers.Flatten(),
+            Settling(4, name="settling"),
+            layers.Dense(2, activation="softmax", name="classes"),
+        ]
+    )
+
+
+def test_a_layer_that_sets_its_own_weights_gives_none(study: Study) -> None:
+    """Each copy of it does so anew, by the seed of its training."""
+    arm = study.baseline(replace(STILL, model=settling))
+    assert arm.trial(0).initial_weights == ""
+    assert arm.run(0).metrics["loss"] != arm.run(1).metrics["loss"]
+
+
 @pytest.fixture
 def half_given(pretrained: keras.Model) -> Experiment:
     """An experiment whose first layer has given weights."""

@@ -172,6 +172,10 @@ def _called(model_function: Callable[[], keras.Model]) -> keras.Model:
         )
     check_sharing(model)
     given.remember(model, notes)
+    if given.of(model):
+        with given.noted() as notes:
+            copy = _deserialized(json.loads(of(model)))
+        given.leave_out(model, copy, notes)
     return model
 
 

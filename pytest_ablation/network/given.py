@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -132,6 +132,22 @@ def remember(model: keras.Model, notes: Notes) -> None:
             built = None if path else layer.get_build_config()
             found[path] = Weights(_kind(layer), _shapes(layer), values, built)
     _GIVEN[model] = found
+
+
+def leave_out(model: keras.Model, copy: keras.Model, notes: Notes) -> None:
+    """Leave out what a copy of a network, built of its configuration, has been given likewise.
+
+    A layer that sets its weights when it is built does so in each copy, by the training's seed.
+    """
+    copies, left = dict(_units(copy)), {}
+    for path, weights in of(model).items():
+        own = {
+            place for place, each in enumerate(copies[path].weights) if id(each) in notes.assigned
+        }
+        values = {place: each for place, each in weights.values.items() if place not in own}
+        if values:
+            left[path] = replace(weights, values=values)
+    _GIVEN[model] = left
 
 
 def carry(model: keras.Model, given: Given) -> None:
