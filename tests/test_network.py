@@ -199,6 +199,23 @@ def test_sources_name_what_is_not_kerass_own() -> None:
     assert blueprint.sources(net()) == {}
 
 
+class Own(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """A network of a class of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        """Compute what no graph of layers says."""
+        return 2 * self.dense(x)
+
+
+def test_the_class_of_a_network_counts_as_source() -> None:
+    """Its call, its step or its loss is the user's own: runs of another are not reused for it."""
+    assert list(blueprint.sources(Own())) == [f"{__name__}:Own"]
+
+
 def loaded() -> keras.Model:
     """Return a network that computes with its weights while it is built."""
     model = net()

@@ -147,8 +147,8 @@ def summary(model: keras.Model) -> str:
 
 
 def sources(network: keras.Model) -> dict[str, str]:
-    """Return the hash of the source of each layer class and function that is not Keras's own."""
-    layers = network._flatten_layers(include_self=False)
+    """Return the hash of the source of each class and function that is not Keras's own."""
+    layers = network._flatten_layers()
     classes = {type(layer) for layer in layers}
     own: list[Any] = [*_own_functions(layers), *(each for each in classes if not is_keras(each))]
     return {f"{each.__module__}:{each.__qualname__}": source_hash(each) for each in own}
