@@ -48,7 +48,8 @@ from pytest_ablation.training import (
     fused_training,
 )
 from pytest_ablation.verdict import Bound
-from tests.test_fit import measured_losses, tagged
+from tests.test_fit import experiment as experiment_of
+from tests.test_fit import measured_losses, rebuilding, tagged
 from tests.tiny import EXPERIMENT, data
 
 SEEDS = (0, 1)
@@ -110,6 +111,12 @@ class Noisy(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
     def get_config(self) -> dict[str, Any]:
         """Return the settings, the seed with them."""
         return {**super().get_config(), "seed": self.seed}
+
+
+def rebuilding_experiment() -> Experiment:
+    """Return a network of the user's own whose loss is of images of bytes."""
+    x = np.random.default_rng(0).integers(0, 256, (64, 4), np.uint8)
+    return experiment_of(rebuilding, "mse", (), x, x)
 
 
 class Own(keras.callbacks.Callback):  # type: ignore[misc] # as above
@@ -192,6 +199,7 @@ EXPERIMENTS = {
     "callbacks": train_with(callbacks=CALLBACKS)(EXPERIMENT),
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
     "masked": tagged(),
+    "own loss": rebuilding_experiment(),
     "own seed": insert(Noisy(name="noisy"), after="flatten")(EXPERIMENT),
 }
 

@@ -6,7 +6,8 @@ import ctypes
 import os
 import platform
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def host(trainer: str = KERAS_TRAINER) -> str:
     device = "GPU" if sees_gpu(trainer) else "CPU"
     node = os.environ.get(NODE, platform.node())
     return f"{node}, {processor}, {os.cpu_count()} cores, {device}"
+
+
+@contextmanager
+def without_gradients() -> Iterator[None]:
+    """Have PyTorch note nothing for gradients meanwhile; other backends note nothing unasked."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield
 
 
 def keep_freed_memory() -> None:

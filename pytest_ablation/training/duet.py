@@ -20,8 +20,8 @@ from pytest_ablation.experiment import Trial
 from pytest_ablation.run import FIRST_LOOK, Duet
 from pytest_ablation.training import augmentation, weighting
 from pytest_ablation.training import recipe as recipes
-from pytest_ablation.training.device import host, sees_gpu
-from pytest_ablation.training.examples import batches, should_be_on_device
+from pytest_ablation.training.device import host, sees_gpu, without_gradients
+from pytest_ablation.training.examples import as_step, batches, should_be_on_device
 from pytest_ablation.training.fit import compiled
 
 WARM_UP_STEPS = 3
@@ -131,9 +131,10 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     def step() -> Seconds:
         number, (x, y) = next(several)
         wall, processor = time.perf_counter(), time.process_time()
-        model.train_on_batch(*step_of(number, x, y))
+        model.train_on_batch(*as_step(*step_of(number, x, y)))
         if written is not None:
-            float(keras.ops.sum(written))
+            with without_gradients():
+                float(keras.ops.sum(written))
         return time.process_time() - processor, time.perf_counter() - wall
 
     return step

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.network import masks
-from pytest_ablation.training.examples import as_input, as_label
+from pytest_ablation.training.device import without_gradients
+from pytest_ablation.training.examples import as_input, as_label, as_tensors
 
 EVALUATION_BATCH = 500
 MOST_PREDICTED = 1 << 26  # numbers held at a time in an evaluation: 256 MB, or what one batch gives
@@ -21,6 +22,7 @@ MOST_PREDICTED = 1 << 26  # numbers held at a time in an evaluation: 256 MB, or 
 Measured = tuple[dict[str, float], str]  # loss and metrics by name, and which answers are correct
 
 
+@without_gradients()
 def evaluated(
     model: keras.Model, x: Arrays, y: Arrays, plain: keras.losses.Loss | None = None
 ) -> Measured:
@@ -34,23 +36,26 @@ def evaluated(
     for start, stop, (predictions, masked) in predicted(model, x):
         model._clear_losses()  # on TensorFlow those of the graph, without a value
         labels = arrays.taken(y, slice(start, stop))
-        given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_label(labels))
+        given = as_tensors(as_label(labels))
         answers = keras.tree.map_structure(keras.ops.convert_to_tensor, predictions)
         answers = masks.carried(answers, masked)
+        # A network of the user's own may have a loss and metrics of its own, of the examples too.
+        shown = None
+        if is_own(model):
+            shown = as_tensors(as_input(arrays.taken(x, slice(start, stop))))
         if plain is None:
-            # A network of the user's own may have a loss of its own, of the examples too.
-            shown = as_input(arrays.taken(x, slice(start, stop))) if _is_own(model) else None
             part = model._compute_loss(shown, given, answers, None, training=False)
         else:
             part = plain(given, answers) + sum(model.losses)
         loss += float(part) * ((stop - start) / n)
-        metrics = model.compute_metrics(None, given, answers)
+        metrics = model.compute_metrics(shown, given, answers)
         correct.append(right(predictions, labels))
     model.reset_metrics()
     values = {name: float(value) for name, value in {**metrics, "loss": loss}.items()}
     return values, packed(correct)
 
 
+@without_gradients()
 def added(model: keras.Model, x: Arrays) -> float:
     """Return what layers add to the loss when they are called: the mean over all examples.
 
@@ -73,17 +78,18 @@ def added(model: keras.Model, x: Arrays) -> float:
     return total
 
 
+@without_gradients()
 def called(model: keras.Model, x: Arrays) -> Any:
     """Return what a network gives of examples, computed operation by operation."""
-    given = keras.tree.map_structure(keras.ops.convert_to_tensor, as_input(x))
-    return model(given, training=False)
+    return model(as_tensors(as_input(x)), training=False)
 
 
 def _may_add(layer: keras.layers.Layer) -> bool:
-    return _is_own(layer) or layer.activity_regularizer is not None
+    return is_own(layer) or layer.activity_regularizer is not None
 
 
-def _is_own(layer: keras.layers.Layer) -> bool:
+def is_own(layer: keras.layers.Layer) -> bool:
+    """Tell whether a layer, or network, is of a class of the user's own."""
     return type(layer).__module__.partition(".")[0] not in ("keras", "pytest_ablation")
 
 

@@ -147,6 +147,19 @@ def scaled(x: Any) -> Any:
     return ops.take(table, ops.cast(x, "int32"), axis=0)
 
 
+def as_tensors(examples: Any) -> Any:
+    """Return arrays of examples, or labels, as tensors of Keras's backend."""
+    return arrays.mapped(ops.convert_to_tensor, examples)
+
+
+def as_step(*batch: Any) -> tuple[Any, ...]:
+    """Return examples, labels and what else is of a batch as a step takes them.
+
+    On PyTorch that is as tensors: `train_on_batch` makes none of arrays, as `fit` does.
+    """
+    return tuple(map(as_tensors, batch)) if keras.backend.backend() == "torch" else batch
+
+
 def as_label(y: Arrays) -> Any:
     """Return labels as the loss takes them: whole numbers as int32."""
     return arrays.mapped(lambda a: a.astype(np.int32) if a.dtype.kind in "ui" else np.asarray(a), y)

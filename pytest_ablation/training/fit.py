@@ -33,6 +33,7 @@ from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, keep_freed_memory
 from pytest_ablation.training.evaluation import Measured, evaluated
 from pytest_ablation.training.examples import (
+    as_step,
     batches,
     final_examples,
     should_be_on_device,
@@ -271,7 +272,7 @@ def _step(model: keras.Model, step_of: Given, x: Arrays, y: Arrays, state: State
     it lets `fit` return.
     """
     started = time.perf_counter()
-    logs = model.train_on_batch(*step_of(state.steps, x, y), return_dict=True)
+    logs = model.train_on_batch(*as_step(*step_of(state.steps, x, y)), return_dict=True)
     state.durations.append(time.perf_counter() - started)
     state.steps_of_epoch += 1
     state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}

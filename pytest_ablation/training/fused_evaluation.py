@@ -19,7 +19,7 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.network import masks
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
-from pytest_ablation.training.evaluation import Measured, joined, packed, right
+from pytest_ablation.training.evaluation import Measured, is_own, joined, packed, right
 from pytest_ablation.training.examples import CURVE_EXAMPLES, as_label, scaled
 
 AT_A_TIME = CURVE_EXAMPLES  # so that an epoch ends with one call
@@ -81,7 +81,8 @@ class Evaluation:
 
         for start, stop, (answers, masked) in joined(predict, n, AT_A_TIME, axis=1):
             labels = arrays.taken(y, slice(start, stop))
-            part, logs, state = self._scores(variables, state, (answers, masked), as_label(labels))
+            given = self._shown(arrays.taken(x, slice(start, stop))), as_label(labels)
+            part, logs, state = self._scores(variables, state, (answers, masked), given)
             loss = loss + np.asarray(part) * ((stop - start) / n)
             for i, truths in enumerate(correct):
                 truths.append(right(arrays.mapped(lambda a, i=i: a[i], answers), labels))
@@ -103,20 +104,26 @@ class Evaluation:
 
         return jax.jit(jax.vmap(answers, in_axes=(0, None)))
 
+    def _shown(self, x: Arrays) -> Any:
+        """Return the examples that answers are measured by: of a network of the user's own."""
+        return arrays.mapped(np.ascontiguousarray, x) if is_own(self.model) else None
+
     @cached_property
     def _scores(self) -> Callable[..., Any]:
-        """Loss, metrics and their state as a function of these, and of answers and labels."""
+        """Loss, metrics and their state as a function of these, of answers, and what was given."""
         model, metrics = self.model, self.model.metrics_variables
         plain = smoothing.plain(self.recipe.loss) if self.recipe.label_smoothing else None
 
-        def scores(variables: Any, state: Any, answered: Any, y: Any) -> Any:
+        def scores(variables: Any, state: Any, answered: Any, given: Any) -> Any:
             answers = masks.carried(*answered)
+            x, y = given
+            x = arrays.mapped(scaled, x) if x is not None else None
             with self._with(variables, zip(metrics, state, strict=True)) as scope:
                 if plain is None:
-                    loss = model.compute_loss(None, y, answers, training=False)
+                    loss = model._compute_loss(x, y, answers, None, training=False)
                 else:
                     loss = plain(y, answers) + sum(model.losses)
-                logs = model.compute_metrics(None, y, answers)
+                logs = model.compute_metrics(x, y, answers)
             return loss, logs, [scope.get_current_value(each) for each in metrics]
 
         return jax.jit(jax.vmap(scores, in_axes=(0, 0, 0, None)))

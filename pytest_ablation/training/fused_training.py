@@ -353,12 +353,12 @@ def _build(model: Any, augmenting: Augmenting | None, data: Dataset) -> None:
         model.compute_output_spec(specification),
     )
 
-    def measure(answers: Any, labels: Any) -> Any:
-        model.compute_loss(None, labels, answers, training=False)
-        model.compute_metrics(None, labels, answers)
+    def measure(given: Any, answers: Any, labels: Any) -> Any:
+        model._compute_loss(given, labels, answers, None, training=False)
+        model.compute_metrics(given, labels, answers)
 
     with keras.StatelessScope([(each, each.value) for each in model.variables]):
-        jax.eval_shape(measure, answers, labels)
+        jax.eval_shape(measure, given, answers, labels)
     if augmenting is not None:
         with keras.StatelessScope():
             jax.eval_shape(partial(augmenting.changed, compute=augmenting), given, labels)

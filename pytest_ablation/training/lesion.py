@@ -20,7 +20,7 @@ from pytest_ablation.network.lesion import Lesioned, inserted, mask_of
 from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training import smoothing
-from pytest_ablation.training.device import host
+from pytest_ablation.training.device import host, without_gradients
 from pytest_ablation.training.evaluation import (
     EVALUATION_BATCH,
     added,
@@ -157,6 +157,7 @@ def _lesioned(
     return network, taken
 
 
+@without_gradients()
 def _regularised(model: keras.Model) -> float:
     """Return what is added to the loss for a network's weights."""
     model._clear_losses()
@@ -218,8 +219,9 @@ def _halves(network: keras.Model, taken: Sequence[Any]) -> tuple[keras.Model | N
     tensors = [layer.output for layer in layers]
     if not all(isinstance(each, keras.KerasTensor) and masks.of(each) is None for each in tensors):
         return None, network
+    between = tensors if len(tensors) > 1 else tensors[0]
     try:
-        return keras.Model(network.input, tensors), keras.Model(tensors, network.output)
+        return keras.Model(network.input, between), keras.Model(between, network.output)
     except ValueError:  # of a mask, or an output, that comes from before
         return None, network
 
