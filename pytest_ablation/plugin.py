@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from pytest_ablation.trained import Trained
 
 PACKAGE = Path(__file__).parent
+# Keras 3.15 has NumPy 2 copy its variables and tensors so, hundreds of times a training.
+KERAS_ASKS_IN_THE_OLD_WAY = (
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras"
+)
 
 TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
@@ -54,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "ablation(edit): the edit whose variant the test's `variant` fixture trains"
     )
+    config.addinivalue_line("filterwarnings", KERAS_ASKS_IN_THE_OLD_WAY)
     options.profile(config)
     options.seeds(config)
     options.alpha(config)

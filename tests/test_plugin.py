@@ -445,14 +445,41 @@ def test_too_much(variant):
     assert not runs(suite)
 
 
+def test_a_suite_may_make_warnings_errors(suite: pytest.Pytester) -> None:
+    """What Keras warns of where nobody can do anything about it ends no training in an error."""
+    suite.makeini("[pytest]\nfilterwarnings = error")
+    write(
+        suite,
+        """
+from tiny import EXPERIMENT
+
+@pytest.fixture(scope="session")
+def experiment():
+    added = layers.Dense(4, kernel_regularizer="l2", activity_regularizer="l2", name="added")
+    return insert(added, after="flatten")(EXPERIMENT)
+
+@pytest.mark.ablation(remove("drop1"))
+def test_of_trainings(variant):
+    assert variant.loss.change <= 9
+    assert variant.time.ratio <= 9
+
+@pytest.mark.ablation(lesion("dense1", how="mean"))
+def test_of_a_lesion(variant):
+    assert variant.loss.change <= 9
+""",
+    )
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2")
+    result.assert_outcomes(passed=2)
+
+
 FOREIGN = """
-import tensorflow as tf
 from keras import layers
+from keras.src import backend  # private: TensorFlow, or what else Keras runs on
 from pytest_ablation import replace
 
 class Foreign(layers.Layer):
     def call(self, x):
-        return tf.nn.relu(x)
+        return backend.nn.relu(x)
 
 @pytest.mark.ablation(replace("drop*", lambda old: Foreign(name=old.name)))
 class TestForeign:
