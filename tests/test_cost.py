@@ -192,6 +192,56 @@ def test_a_layer_of_ones_own_is_counted_by_the_operations_in_it() -> None:
     assert of_one(lambda: Twice(2), 6, 4).flops == 6 * 2 * 9 + 6 * 2
 
 
+class Weighing(layers.Layer):  # type: ignore[misc] # likewise
+    """A layer of a user's own that does something with its weights."""
+
+    def __init__(self, weigh: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.weigh = weigh
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Make weights of each kind, and in each kind of collection."""
+        self.scale = self.add_weight(shape=shape[-1:])
+        self.slope = self.add_weight(shape=())
+        self.kept = self.add_weight(shape=shape[-1:], trainable=False)
+        self.several = [self.add_weight(shape=shape[-1:]), (self.add_weight(shape=()), "name")]
+        self.named = {"matrix": self.add_weight(shape=(5, shape[-2]))}
+
+    def call(self, x: Any) -> Any:
+        """Do it."""
+        return self.weigh(self, x)
+
+
+@pytest.mark.parametrize(
+    ("weigh", "flops"),
+    [
+        (lambda layer, x: x * layer.scale, 24),
+        (lambda layer, x: layer.scale * x, 24),
+        (lambda layer, x: layer.slope * x, 24),
+        (lambda layer, x: -layer.scale * x, 24),
+        (lambda layer, x: layer.kept - x / layer.scale, 2 * 24),
+        (lambda layer, x: 1 / (1 + keras.ops.exp(layer.slope)) * x, 24),
+        (lambda layer, x: keras.ops.exp(layer.scale * x), 2 * 24),
+        (lambda layer, x: layer.several[0] * x + layer.several[1][0], 2 * 24),
+        (lambda layer, x: layer.named["matrix"] @ x, 2 * 5 * 6 * 4),
+    ],
+)
+def test_a_layers_own_weights_may_stand_before_an_operator(
+    weigh: Callable[[Any, Any], Any], flops: int
+) -> None:
+    """What is done with an example counts wherever the weight is written, on each backend.
+
+    What is done with weights alone does not: it is once a step, and not once an example.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.Sequential([keras.Input((6, 4)), Weighing(weigh)])
+        before = dict(vars(model.layers[0]))
+        counted = cost.of(model)
+    assert (counted.flops, counted.uncounted) == (flops, ())
+    after = vars(model.layers[0])
+    assert all(after[name] is value for name, value in before.items())
+
+
 def test_what_cannot_be_counted_is_named() -> None:
     """A user is told which layers a count leaves out and why; what is known still counts."""
     counted = of_one(lambda: Foreign(name="mine"), 6, 4)

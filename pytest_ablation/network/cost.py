@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from textwrap import shorten
@@ -119,14 +120,25 @@ def _is_graph(model: Any) -> bool:
     return is_one and type(model).call.__module__.startswith("keras.")
 
 
-def _of_graph(graph: Any, inputs: Sequence[Any], path: str) -> tuple[Cost, list[Any]]:
-    """Return a graph's cost on inputs of given shapes, and what those of its outputs are."""
+def _of_graph(
+    graph: Any, inputs: Sequence[Any], path: str, weights: Sequence[Any] = ()
+) -> tuple[Cost, list[Any]]:
+    """Return a graph's cost on inputs of given shapes, and what those of its outputs are.
+
+    What is computed of those inputs alone that are weights is no example's.
+    """
     found = []
+    of_weights = {id(weight): weight for weight in weights}
 
     def counting(operation: Any) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             cost, outputs = _counted(operation, args, kwargs, path + operation.name)
-            found.append(cost)
+            given = keras.tree.flatten((args, kwargs))
+            tensors = [each for each in given if isinstance(each, keras.KerasTensor)]
+            if of_weights and all(id(each) in of_weights for each in tensors):
+                of_weights.update((id(each), each) for each in keras.tree.flatten(outputs))
+            else:
+                found.append(cost)
             return outputs
 
         return call
@@ -260,16 +272,52 @@ def _of_own_call(layer: Any, args: Any, kwargs: Any, path: str, *, training: boo
     if "training" in inspect.signature(layer.call).parameters:
         # Where the user says nothing, Keras notes the default of the layer's signature.
         kwargs = {**kwargs, "training": training}
-    cost = _of_function(layer.call, args, kwargs, path)
+    cost = _of_function(layer.call, args, kwargs, path, layer)
     if not cost.uncounted:
         return cost
     whole = _uncounted(layer, args, kwargs, path, cost.uncounted[0].why)
     return replace(cost, uncounted=whole.uncounted)
 
 
-def _of_function(function: Any, args: Any, kwargs: Any, path: str) -> Cost:
-    """Return the cost of what a function does with tensors, by the Keras operations in it."""
-    inputs = []
+def _of_function(
+    function: Any, args: Any, kwargs: Any, path: str, layer: keras.layers.Layer | None = None
+) -> Cost:
+    """Return the cost of what a function does with tensors, by the Keras operations in it.
+
+    Args:
+        function: Which, a layer's call or any other.
+        args: What it is given, with tensors without values.
+        kwargs: Likewise, by name.
+        path: The name of the layer that it is of.
+        layer: Whose call it is.
+    """
+    try:
+        graph, weights = _followed(function, args, kwargs, layer)
+        cost, _ = _of_graph(graph, graph.inputs, "", weights)
+    except Exception as error:  # whatever a user's function raises on tensors without values
+        owner = getattr(function, "__self__", function)  # of a method, its layer
+        name = owner.__qualname__ if inspect.isroutine(owner) else type(owner).__name__
+        why = f"{name} is not made of Keras operations alone ({_raised(error)})"
+        return _uncounted(function, args, kwargs, path, why)
+    return Cost({path: cost.flops}, tuple(replace(part, name=path) for part in cost.uncounted))
+
+
+def _followed(
+    function: Any, args: Any, kwargs: Any, layer: keras.layers.Layer | None
+) -> tuple[Any, list[Any]]:
+    """Return what a function does with tensors as a graph, and which of its inputs are weights."""
+    try:
+        return _graph(function, args, kwargs, []), []
+    except Exception:
+        # An array before an operator, as in `self.scale * x`, takes no tensor without a value.
+        if layer is not None:
+            with suppress(Exception), _weights_as_tensors(layer) as weights:
+                return _graph(function, args, kwargs, weights), weights
+        raise
+
+
+def _graph(function: Any, args: Any, kwargs: Any, weights: Sequence[Any]) -> Any:
+    inputs = [*weights]
 
     def entered(value: Any) -> Any:
         if not isinstance(value, keras.KerasTensor):
@@ -277,16 +325,32 @@ def _of_function(function: Any, args: Any, kwargs: Any, path: str) -> Cost:
         inputs.append(keras.Input(batch_shape=value.shape, dtype=value.dtype))
         return inputs[-1]
 
+    args, kwargs = keras.tree.map_structure(entered, (args, kwargs))
+    return keras.Function(inputs, function(*args, **kwargs))
+
+
+@contextmanager
+def _weights_as_tensors(layer: keras.layers.Layer) -> Iterator[list[Any]]:
+    """Have a layer's weights be tensors without values meanwhile, and give these."""
+    tensors: dict[int, Any] = {}
+
+    def tensor(value: Any) -> Any:
+        if isinstance(value, keras.Variable):
+            new = keras.Input(batch_shape=value.shape, dtype=value.dtype)
+            return tensors.setdefault(id(value), new)
+        if isinstance(value, dict):
+            return {name: tensor(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return (list if isinstance(value, list) else tuple)(map(tensor, value))
+        return value
+
+    before = dict(vars(layer))
     try:
-        args, kwargs = keras.tree.map_structure(entered, (args, kwargs))
-        graph = keras.Function(inputs, function(*args, **kwargs))
-        cost, _ = _of_graph(graph, inputs, "")
-    except Exception as error:  # whatever a user's function raises on tensors without values
-        owner = getattr(function, "__self__", function)  # of a method, its layer
-        name = owner.__qualname__ if inspect.isroutine(owner) else type(owner).__name__
-        why = f"{name} is not made of Keras operations alone ({_raised(error)})"
-        return _uncounted(function, args, kwargs, path, why)
-    return Cost({path: cost.flops}, tuple(replace(part, name=path) for part in cost.uncounted))
+        # Past what Keras does where an attribute of a layer is set.
+        vars(layer).update({name: tensor(value) for name, value in before.items()})
+        yield list(tensors.values())
+    finally:
+        vars(layer).update(before)
 
 
 def _of_elementwise(function: Any, shape: Shape) -> Cost:
