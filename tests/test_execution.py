@@ -16,6 +16,7 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine, sharing
 from pytest_ablation.execution.board import Board
+from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import PROFILES
@@ -73,14 +74,20 @@ def arm(study: Study, layer: object) -> Arm:
     return study.variant(EXPERIMENT, insert(layer, after="flatten"))
 
 
-def test_a_worker_trains_as_this_process_does(study: Study) -> None:
+def in_this_process(study: Study, folder: Path) -> Study:
+    """Return a study that trains in this process, by the same trainer."""
+    executor = Here(waiting=lambda: nullcontext(lambda board: None))
+    return replace(study, store=Store(folder), executor=executor)
+
+
+def test_a_worker_trains_as_this_process_does(study: Study, tmp_path: Path) -> None:
     """Where a trial is trained does not change a number, and its run is in the store."""
     there = study.baseline(EXPERIMENT).run(0)
     trial = study.baseline(EXPERIMENT).trial(0)
-    here = fit.train(trial, EXPERIMENT.data, lambda progress: None)
-    assert there.metrics == here.metrics
-    assert there.curves == here.curves
-    assert there.correct == here.correct
+    run = in_this_process(study, tmp_path).baseline(EXPERIMENT).run(0)
+    assert there.metrics == run.metrics
+    assert there.curves == run.curves
+    assert there.correct == run.correct
     assert study.trained == [trial.fingerprint]
     assert study.store.load(trial.fingerprint) is not None
     assert not list((study.store.folder / "checkpoints").glob("*.npz"))
@@ -209,8 +216,11 @@ def test_a_training_that_was_killed_is_tried_again(study: Study, tmp_path: Path)
     assert not file.exists()
 
 
-def test_the_time_left_is_no_less_than_that_of_a_training_that_is_waited_for(study: Study) -> None:
+def test_the_time_left_is_no_less_than_that_of_a_training_that_is_waited_for(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of the last training no other worker takes a part: it would be said to take half as long."""
+    monkeypatch.setattr(sharing, "SECONDS_BETWEEN_LOOKS", 0.02)  # on JAX it takes a moment
     BOARDS.clear()
     longer = study.variant(EXPERIMENT, train_with(epochs=60))
     longer.run(0)
@@ -314,12 +324,13 @@ def test_how_trainings_share_the_cores_is_tried_once(
         assert executor.workers == found
 
 
-def test_data_of_ones_own_reaches_the_workers(study: Study) -> None:
+def test_data_of_ones_own_reaches_the_workers(study: Study, tmp_path: Path) -> None:
     """Arrays made in a conftest are what is trained on, whatever copy they were made from."""
     half = replace(data(), x_train=data().x_train[:150], y_train=data().y_train[:150])
-    baseline = study.baseline(replace(EXPERIMENT, data=half))
-    here = fit.train(baseline.trial(0), half, lambda progress: None)
-    assert baseline.run(0).curves == here.curves
+    of_half = replace(EXPERIMENT, data=half)
+    alone = in_this_process(study, tmp_path)
+    there, run = (each.baseline(of_half).run(0) for each in (study, alone))
+    assert there.curves == run.curves
 
 
 def test_workers_share_the_cores(tmp_path: Path) -> None:
