@@ -6,6 +6,7 @@ import importlib
 import json
 import linecache
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pytest_ablation.network.blueprint import fresh
 from pytest_ablation.network.source import source_hash
 from pytest_ablation.training import recipe as recipes
 from tests.test_fit import reading, trial_of
-from tests.tiny import EXPERIMENT, RECIPE, net
+from tests.tiny import EXPERIMENT, RECIPE, data, net
 
 
 def steps(**changes: Any) -> Recipe:
@@ -182,17 +183,41 @@ def test_an_augmentation_that_does_not_suit_the_data_is_refused(
 def test_an_augmentation_of_several_inputs_is_refused() -> None:
     """Which input is meant is not known."""
     x, y = np.zeros((4, 2), np.float32), np.zeros(4)
-    data = Dataset(name="two", x_train=(x, x), y_train=y, x_test=(x, x), y_test=y)
+    two = Dataset(name="two", x_train=(x, x), y_train=y, x_test=(x, x), y_test=y)
     with pytest.raises(AblationError, match="several inputs"):
-        recipes.check(steps(augmentation=layers.RandomFlip()), data, net())
+        recipes.check(steps(augmentation=layers.RandomFlip()), two, net())
 
 
 def test_numbered_words_of_bytes_are_refused() -> None:
     """As fractions all of them would be word 0, and the network would learn nothing."""
     words = np.zeros((4, 7), np.uint8)
-    data = Dataset(name="text", x_train=words, y_train=[0] * 4, x_test=words, y_test=[0] * 4)
+    text = Dataset(name="text", x_train=words, y_train=[0] * 4, x_test=words, y_test=[0] * 4)
     with pytest.raises(AblationError, match=r'"embedding" takes whole numbers.*astype\("int32"\)'):
-        recipes.check(RECIPE, data, fresh(reading))
+        recipes.check(RECIPE, text, fresh(reading))
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ([keras.Input((4, 4, 3)), layers.Rescaling(1 / 255, name="scale")], '"scale" divides them'),
+        ([keras.Input((4, 4, 3), dtype="uint8"), layers.Flatten()], "takes whole numbers"),
+    ],
+)
+def test_images_of_bytes_are_scaled_once(first: list[Any], message: str) -> None:
+    """A network that scales them too would see them all but black, and learn half as much."""
+    model = keras.Sequential([*first, layers.Flatten(), layers.Dense(2)])
+    with pytest.raises(AblationError, match=message):
+        recipes.check(RECIPE, data(), model)
+    floats = {name: getattr(data(), name).astype("f") for name in ("x_train", "x_test")}
+    recipes.check(RECIPE, replace(data(), **floats), model)
+
+
+def test_what_an_optimizer_was_told_beside_its_settings_is_refused() -> None:
+    """Each training has an optimizer of its own, built of the settings: decay would be on all."""
+    adam = keras.optimizers.AdamW(0.01)
+    adam.exclude_from_weight_decay(var_names=["bias"])
+    with pytest.raises(AblationError, match=r"exclude_from_weight_decay\(\) was told is not in"):
+        recipes.serialized(steps(optimizer=adam))
 
 
 def test_augmentations_are_compared_by_what_they_do() -> None:

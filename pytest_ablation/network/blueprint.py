@@ -18,7 +18,7 @@ from keras.src.saving.serialization_lib import SafeModeScope  # private: no from
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
-from pytest_ablation.network import given, naming
+from pytest_ablation.network import faithful, given, naming
 from pytest_ablation.network.adapted import told_what_was_adapted
 from pytest_ablation.network.source import source_hash
 
@@ -32,8 +32,8 @@ def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
     given by Keras and is not what a first build would give, or where the function gives weights.
 
     Raises:
-        AblationError: The function returns no Keras model, or one without a configuration, or gives
-            it other weights each time.
+        AblationError: The function returns no Keras model, or one without a configuration, or one
+            that its configuration does not tell, or gives it other weights each time.
     """
     model = _called(model_function)
     names = naming.names(model)
@@ -51,7 +51,7 @@ def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
         return model
     by_keras = [old != new for old, new in zip(names, naming.names(again), strict=True)]
     renamed = dict(zip([name for name, _ in names], naming.numbered(names, by_keras), strict=True))
-    result = _deserialized(naming.with_names(json.loads(of(model)), renamed))
+    result = _copied(model, renamed)
     given.carry_renamed(result, model)
     return result
 
@@ -171,12 +171,21 @@ def _called(model_function: Callable[[], keras.Model]) -> keras.Model:
             f"{_said_of(model_function)} returned {type(model).__name__}; return a Keras model."
         )
     check_sharing(model)
-    given.remember(model, notes)
-    if given.of(model):
+    if not given.is_known(model):
+        given.remember(model, notes)
         with given.noted() as notes:
-            copy = _deserialized(json.loads(of(model)))
+            copy = _copied(model)
+        faithful.check(model, copy)
         given.leave_out(model, copy, notes)
     return model
+
+
+def _copied(model: keras.Model, renamed: Mapping[str, str] | None = None) -> keras.Model:
+    """Return a copy built of a network's configuration, with other names where some are given."""
+    # Of a script's own classes Keras does not write where they are.
+    own = {type(each).__name__: type(each) for each in model._flatten_layers()}
+    with keras.saving.custom_object_scope({n: k for n, k in own.items() if not is_keras(k)}):
+        return _deserialized(naming.with_names(json.loads(of(model)), renamed or {}))
 
 
 def _said_of(function: Callable[..., Any]) -> str:

@@ -118,13 +118,16 @@ def of(model: keras.Model) -> Given:
     return _GIVEN.get(model, {})
 
 
+def is_known(model: keras.Model) -> bool:
+    """Tell whether it is known what a network starts from: of an edited one it is."""
+    return model in _GIVEN
+
+
 def remember(model: keras.Model, notes: Notes) -> None:
-    """Keep what a function gave its network, unless that is known."""
-    if model in _GIVEN:
-        return
+    """Keep what a function gave its network."""
     optimizer, found = getattr(model, "optimizer", None), {}
     is_trained = optimizer is not None and int(optimizer.iterations) > 0
-    for path, layer in _units(model):
+    for path, layer in naming.units(model):
         told = [notes.value(each, is_trained=is_trained) for each in layer.weights]
         values = {place: value for place, value in enumerate(told) if value is not None}
         # What adapt() has learned is among the layer's settings.
@@ -139,7 +142,7 @@ def leave_out(model: keras.Model, copy: keras.Model, notes: Notes) -> None:
 
     A layer that sets its weights when it is built does so in each copy, by the training's seed.
     """
-    copies, left = dict(_units(copy)), {}
+    copies, left = dict(naming.units(copy)), {}
     for path, weights in of(model).items():
         own = {
             place for place, each in enumerate(copies[path].weights) if id(each) in notes.assigned
@@ -158,7 +161,7 @@ def carry(model: keras.Model, given: Given) -> None:
     if not given:
         _GIVEN[model] = {}
         return
-    layers = dict(_units(model))
+    layers = dict(naming.units(model))
     _GIVEN[model] = {
         path: weights
         for path, weights in given.items()
@@ -170,13 +173,13 @@ def carry(model: keras.Model, given: Given) -> None:
 def carry_renamed(model: keras.Model, before: keras.Model) -> None:
     """Have a network start from the weights of one that differs from it in names alone."""
     given = of(before)
-    paths = zip(_units(before), _units(model), strict=True)
+    paths = zip(naming.units(before), naming.units(model), strict=True)
     _GIVEN[model] = {new: given[old] for (old, _), (new, _) in paths if old in given}
 
 
 def start(model: keras.Model, given: Given) -> None:
     """Put a network where its training starts."""
-    layers = dict(_units(model))
+    layers = dict(naming.units(model))
     for path, weights in given.items():
         if weights.built and not layers[path].built:
             layers[path].build_from_config(weights.built)
@@ -213,16 +216,6 @@ def unlike(model: keras.Model, other: keras.Model) -> str | None:
     return next(
         (path for path, one, another in pairs if one != another), next(iter(mine or others))
     )
-
-
-def _units(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Yield the layers with weights by path; a network that is no graph of layers is one itself."""
-    if not naming.is_graph(model):
-        yield "", model
-        return
-    for path, layer in naming.layers(model):
-        if not naming.is_graph(layer):
-            yield path, layer
 
 
 def _kind(layer: Any) -> str:

@@ -52,6 +52,16 @@ def layers(model: keras.Model, path: str = "") -> Iterator[tuple[str, keras.laye
             yield from layers(layer, f"{path}{layer.name}/")
 
 
+def units(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """Yield the layers that are no graphs by path; a network that is no graph is one itself."""
+    if not is_graph(model):
+        yield "", model
+        return
+    for path, layer in layers(model):
+        if not is_graph(layer):
+            yield path, layer
+
+
 def is_graph(layer: Any) -> bool:
     """Tell a network that is built of its configuration layer by layer."""
     return isinstance(layer, keras.Sequential | keras.Function) and isinstance(layer, keras.Model)

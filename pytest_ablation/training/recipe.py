@@ -18,7 +18,7 @@ from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import blueprint, naming
 from pytest_ablation.network.source import source_hash
 from pytest_ablation.recipe import SEVERAL, Recipe
 from pytest_ablation.settings import plain
@@ -28,6 +28,7 @@ from pytest_ablation.training import augmentation, callbacks, smoothing, weighti
 _UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_weights": None}
 _OF_KERAS = ("optimizer", "learning_rate", "weight_decay", "loss", "metrics", *SEVERAL)
 _LEFT_OUT = object()
+LEAST_SCALE = 0.1  # of a Rescaling, below which it is meant for bytes, as 1/255 and 1/127.5 are
 
 
 def serialized(recipe: Recipe) -> str:
@@ -77,12 +78,33 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
             f"Recipe(validation_split={recipe.validation_split:g}): of {examples:,} training "
             "examples none would be left."
         )
+    _check_bytes(data, model)
     embedding = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
     if embedding and any(x.dtype == "uint8" and x.ndim == 2 for x in arrays.each(data.x_train)):
         raise AblationError(
             f"{data.name}: bytes (uint8) reach the network as fractions in 0…1, and its layer "
             f'"{embedding[0]}" takes whole numbers. Give x_train and x_test .astype("int32").'
         )
+
+
+def _check_bytes(data: Dataset, model: keras.Model) -> None:
+    """See that a network does not scale images once more that reach it as fractions."""
+    if not any(x.dtype == np.uint8 and x.ndim > 2 for x in arrays.each(data.x_train)):
+        return
+    said = f"{data.name}: images of bytes (uint8) reach the network as fractions in 0…1, and"
+    raw = 'Or give x_train and x_test .astype("float32"), which reach it as they are.'
+    for path, layer in naming.layers(model):
+        if isinstance(layer, keras.layers.Rescaling) and np.max(np.abs(layer.scale)) < LEAST_SCALE:
+            raise AblationError(
+                f'{said} its layer "{path}" divides them again, by {1 / np.max(layer.scale):g}. '
+                f"Leave it out. {raw}"
+            )
+    for tensor in keras.tree.flatten(getattr(model, "inputs", None) or []):
+        if "int" in tensor.dtype and len(tensor.shape) > 3:
+            raise AblationError(
+                f'{said} its input "{tensor.name}" takes whole numbers. Give keras.Input no dtype. '
+                f"{raw}"
+            )
 
 
 def deserialized(recipe: str) -> Recipe:
@@ -185,6 +207,13 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
 
 
 def _of_optimizer(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if any(getattr(inner, f"_exclude_from_weight_decay{what}", None) for what in ("", "_pattern")):
+        raise AblationError(
+            f"Recipe(optimizer={type(inner).__name__} …): what exclude_from_weight_decay() was "
+            "told is not in the optimizer's configuration, of which each training builds its own. "
+            "Give a class of your own that excludes it in its __init__."
+        )
     with warnings.catch_warnings():
         # Keras 3.15 on JAX asks NumPy 2 for a copy of the learning rate in the old way.
         warnings.simplefilter("ignore", DeprecationWarning)
