@@ -342,6 +342,23 @@ def test_what_cannot_be_computed_is_said_before_training(
         remove(type(gone))(model)
 
 
+@pytest.mark.parametrize(
+    ("layer", "setting"),
+    [
+        (layers.LSTM(4), {"units": 2}),
+        (layers.Bidirectional(layers.GRU(2)), {"merge_mode": "sum"}),
+    ],
+)
+def test_a_layer_of_layers_in_a_sequential_is_edited_as_in_any(
+    layer: Any, setting: dict[str, Any]
+) -> None:
+    """A recurrent layer of another width is no error where the network is a Sequential."""
+    inputs = [keras.Input((5, 1)), layers.Dense(3, name="in")]
+    model = keras.Sequential([*inputs, layer, layers.Dense(1, name="out")])
+    edited = configure(type(layer), **setting)(model)
+    assert edited.get_layer("out").kernel.shape == (2, 1)
+
+
 def test_repair_does_nothing_where_all_fits() -> None:
     """A network that can be built is left as the edit made it."""
     asked, plain = (remove("block1_*", repair=repair)(residual()) for repair in (True, False))

@@ -287,8 +287,9 @@ def _follow(model: keras.Model) -> None:
     does not. It takes as long as building, and is done only where an edit may have brought a layer
     to it.
     """
+    graph = getattr(model, "_functional", model)  # private: a Sequential has one within it
     try:
-        keras.Operation.compute_output_spec(model, model._inputs_struct)
+        keras.Operation.compute_output_spec(model, graph._inputs_struct)
     except Exception as error:  # whatever a layer raises of what it cannot take
         raise _MisfitError(f"the network cannot be computed: {first_line(error)}.") from error
 
