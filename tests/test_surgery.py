@@ -26,7 +26,7 @@ from pytest_ablation import (
     replace,
     shortcut,
 )
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import anatomy, blueprint, difference
 from tests.backend import on_jax
 
 
@@ -467,6 +467,101 @@ def test_a_subclassed_model_names_use() -> None:
 
     with pytest.raises(AblationError, match=r"Own is a subclassed model.*use\(that_function\)"):
         remove("dense")(Own())
+
+
+class Doubling(keras.Sequential):  # type: ignore[misc] # Keras is Any to mypy
+    """A chain of layers whose answer is twice that of its last one."""
+
+    def call(self, x: Any, training: Any = None, mask: Any = None) -> Any:
+        """Return the layers' answer, twice."""
+        return 2 * super().call(x, training=training, mask=mask)
+
+
+class Scaled(keras.Sequential):  # type: ignore[misc]
+    """A chain of layers with a setting of its own, which Keras is told how to make again."""
+
+    def __init__(self, layers: Any = None, scale: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(layers, **kwargs)
+        self.scale = scale
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `__init__` takes."""
+        return {**super().get_config(), "scale": self.scale}
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+        """Return one of these settings."""
+        made = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
+        return cls(made, config["scale"], name=config["name"])
+
+
+class Unsaid(keras.Sequential):  # type: ignore[misc]
+    """A chain of layers with a setting that its configuration leaves out."""
+
+    def __init__(self, layers: Any = None, scale: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(layers, **kwargs)
+        self.scale = scale
+
+
+class Whole(keras.Sequential):  # type: ignore[misc]
+    """A chain that makes its layers itself."""
+
+    def __init__(self, width: int = 4, **kwargs: Any) -> None:
+        super().__init__([*chained()[:1], layers.Dense(width), *chained()[1:]], **kwargs)
+
+
+def chained() -> list[Any]:
+    """Return the layers of a chain."""
+    sizes = [layers.Dense(4, name="one"), layers.ReLU(name="relu"), layers.Dense(2, name="two")]
+    return [keras.Input((3,)), *sizes]
+
+
+@pytest.mark.parametrize(
+    ("given", "edit"),
+    [
+        (chained(), remove("relu")),
+        (chained(), configure("one", units=3)),
+        (chained(), replace("two", layers.Dense(5), repair=True)),
+        (chained()[1:], remove("relu")),
+    ],
+)
+def test_a_sequential_of_ones_own_class_stays_one(given: list[Any], edit: Ablation) -> None:
+    """A network's own `train_step`, `compute_loss` or `call` is the variant's too."""
+    edited: Any = edit(Scaled(given, 3.0, name="chain"))
+    assert (type(edited), edited.scale, edited.name) == (Scaled, 3.0, "chain")
+
+
+def test_a_sequential_of_ones_own_class_within_a_network_stays_one() -> None:
+    """An edit anywhere leaves what a nested chain computes as it was."""
+    inner = Doubling(chained(), name="inner")
+    model = keras.Sequential([keras.Input((3,)), inner, layers.Dense(2, name="out")])
+    for edit in (remove("inner/relu"), configure("out", use_bias=False)):
+        edited = edit(model).get_layer("inner")
+        x = np.ones((2, 3), np.float32)
+        last = keras.Model(edited.inputs[0], edited.layers[-1].output)
+        assert np.allclose(edited(x), 2 * np.asarray(last(x)))
+
+
+@pytest.mark.parametrize("kind", [Unsaid, Whole])
+def test_a_sequential_that_only_its_class_can_make_is_refused(kind: Any) -> None:
+    """No edit leaves a network's own settings out, or its own class, without a word."""
+    model = kind() if kind is Whole else kind(chained(), 3.0)
+    with pytest.raises(AblationError, match=r"is a subclassed model.*use\(that_function\)"):
+        remove("relu")(model)
+
+
+def test_a_sequential_of_ones_own_class_has_one_configuration() -> None:
+    """How many networks were built before changes no fingerprint, and is no difference."""
+
+    def network() -> keras.Model:
+        return Doubling([keras.Input((3,)), layers.Dense(2, name="two")], name="chain")
+
+    assert blueprint.of(network()) == blueprint.of(network())
+    nested = [keras.Sequential([keras.Input((3,)), network()]) for _ in range(2)]
+    before, after = (
+        anatomy.of(each) for each in (nested[0], configure("*two", use_bias=False)(nested[1]))
+    )
+    assert [change.name for change in difference.of(before, after)] == ["chain/two"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from pytest_ablation.errors import AblationError, UnbuildableError
-from pytest_ablation.network import masks, spare
+from pytest_ablation.network import chain, masks, spare
 from pytest_ablation.network.adapter import adapters
 from pytest_ablation.network.blueprint import first_line
 from pytest_ablation.network.graph import (
@@ -121,7 +121,7 @@ class _Assembly:
         copies = [self._copy(node.layer) for node in inner if not _is_bridge(node)]
         if not copies:
             raise UnbuildableError("no layer would be left.")
-        return keras.Sequential(copies, name=graph.name)
+        return chain.made(graph.model, copies)
 
     def _built(self, graph: Graph) -> keras.Model:
         if graph.is_unbuilt:
@@ -129,19 +129,19 @@ class _Assembly:
         if graph.is_chain and not self._fitted and (network := self._chained(graph)) is not None:
             return network
         tensors: dict[Ref, Any] = {}
-        chain: list[Any] = []
+        called: list[Any] = []
         given = {ref.node for ref in refs_in(graph.inputs)}
         for number in given:
             copy = self._copy(graph.nodes[number].layer)
             tensors[Ref(number)] = copy.output
-            chain.append(copy)
+            called.append(copy)
         for number in ancestors(graph, graph.outputs):
             if number not in given:
-                chain += self._call(graph, number, tensors)
-        if len(chain) == len(given):
+                called += self._call(graph, number, tensors)
+        if len(called) == len(given):
             raise UnbuildableError("no layer would be left.")
         if graph.is_chain:
-            return _frozen_as(graph.model, keras.Sequential(chain, name=graph.name))
+            return _frozen_as(graph.model, chain.made(graph.model, called))
         kind = keras.Model if isinstance(graph.model, keras.Sequential) else type(graph.model)
         ends = (_given(graph, tensors, each) for each in (graph.inputs, graph.outputs))
         return _frozen_as(graph.model, kind(*ends, name=graph.name))
@@ -153,22 +153,22 @@ class _Assembly:
         gives another shape than was told of it, for which the next may not be built.
         """
         [entry] = refs_in(graph.inputs)
-        chain = [self._copy(graph.nodes[entry.node].layer)]
-        told = [chain[0].output]
+        called = [self._copy(graph.nodes[entry.node].layer)]
+        told = [called[0].output]
         crossed: list[tuple[Bridge, Any]] = []
         for node in _inner(graph):
             if _is_bridge(node):
-                crossed.append((node.layer, chain[-1]))
+                crossed.append((node.layer, called[-1]))
             else:
-                chain.append(self._copy(node.layer, told[-1:]))
-                told.append(spare.gives(node.layer, chain[-1], told[-1]))
-        if len(chain) == 1:
+                called.append(self._copy(node.layer, told[-1:]))
+                told.append(spare.gives(node.layer, called[-1], told[-1]))
+        if len(called) == 1:
             return None
         try:
-            network = keras.Sequential(chain, name=graph.name)
+            network = chain.made(graph.model, called)
             is_so = all(
                 tensor is None or layer.output.shape == tensor.shape
-                for layer, tensor in zip(chain, told, strict=True)
+                for layer, tensor in zip(called, told, strict=True)
             )
         except Exception:
             is_so = False
@@ -177,7 +177,7 @@ class _Assembly:
             return None
         for bridge, before in crossed:
             self._crossing(bridge, before.output, id(graph))
-        self._is_composed |= any(layer._layers for layer in chain)
+        self._is_composed |= any(layer._layers for layer in called)
         return _frozen_as(graph.model, network)
 
     def _call(self, graph: Graph, number: int, tensors: dict[Ref, Any]) -> list[Any]:

@@ -343,7 +343,7 @@ def _plain(config: Any) -> Any:
     }
     if result.get("class_name") == "__lambda__" and "code" in result["config"]:
         result["config"]["code"] = _plain_code(result["config"]["code"])
-    if result.get("class_name") == "Sequential":
+    if naming.is_chain(result):
         for layer in result["config"]["layers"]:
             if layer["class_name"] == "InputLayer":
                 layer["config"]["name"] = "input"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from pytest_ablation.network import naming
 from pytest_ablation.network.anatomy import WHOLE, Anatomy
 from pytest_ablation.quantity import MINUS, said
 
@@ -162,7 +163,7 @@ def _layers(network: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, d
 
 def _is_network(layer: Mapping[str, Any]) -> bool:
     # Layers of a user's own may have a setting called "layers" too.
-    return "input_layers" in layer["config"] or layer["class_name"] == "Sequential"
+    return "input_layers" in layer["config"] or naming.is_chain(layer)
 
 
 # ------------------------------------------------------------------------------------- settings

@@ -67,6 +67,17 @@ def is_graph(layer: Any) -> bool:
     return isinstance(layer, keras.Sequential | keras.Function) and isinstance(layer, keras.Model)
 
 
+def is_chain(config: Mapping[str, Any]) -> bool:
+    """Tell the configuration of a Sequential, be it of a user's own class, from another's."""
+    inner = config.get("config")
+    if config.get("class_name") == "Sequential" or not isinstance(inner, dict):
+        return config.get("class_name") == "Sequential"
+    match inner.get("layers"):
+        case [{"class_name": "InputLayer"}, *_]:
+            return "input_layers" not in inner
+    return False
+
+
 def numbered(names: list[tuple[str, str]], given: list[bool]) -> list[str]:
     """Return the names, those that Keras gave numbered from the first of their class."""
     looks_given = [re.fullmatch(rf"{kind}(_\d+)?", name) is not None for name, kind in names]

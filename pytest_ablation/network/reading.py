@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from pytest_ablation.errors import AblationError
-from pytest_ablation.network import masks
+from pytest_ablation.network import chain, masks
 from pytest_ablation.network.blueprint import check_sharing
 from pytest_ablation.network.graph import UNMASKED, Graph, Node, Ref, Shape, refs_in
 
@@ -28,8 +28,14 @@ def read(model: Any) -> Graph:
 
 
 def _read(model: keras.Model) -> Graph:
-    if isinstance(model, keras.Sequential):
+    if chain.is_one(model):
         return _chain(model)
+    if isinstance(model, keras.Sequential):
+        raise AblationError(
+            f"{type(model).__name__} is a subclassed model: none of its class can be made of other "
+            "layers and what its get_config gives, so they cannot be edited. Write the edited "
+            "network as a function and name it: use(that_function)."
+        )
     config = _config(model)
     if config is None:
         raise AblationError(
@@ -178,8 +184,6 @@ def _ends(written: Any, tensor: Callable[[Any], Ref]) -> Any:
 
 def _layer(layer: Any) -> Any:
     """Return what stands for a layer in a graph: a nested network is one itself."""
-    if isinstance(layer, keras.Sequential) or (
-        isinstance(layer, keras.Model) and _config(layer) is not None
-    ):
+    if chain.is_one(layer) or (isinstance(layer, keras.Model) and _config(layer) is not None):
         return _read(layer)
     return layer
