@@ -228,7 +228,7 @@ class Bench:
 
     def __init__(self, network: Callable[[], keras.Model], loss: Any = "mse") -> None:
         self._study, random = a_study(), np.random.default_rng(0)
-        inputs, outputs = network().inputs, network().output_names
+        inputs, outputs = network().inputs, getattr(network(), "output_names", ["out"])
         x, x_test = ([drawn(random, each) for each in inputs] for _ in ("", "test"))
         y: Any = {name: random.normal(size=(40, 2)).astype(np.float32) for name in outputs}
         y = y if len(outputs) > 1 else y[outputs[0]]
@@ -334,9 +334,39 @@ def states() -> keras.Model:
     return keras.Model(given, layers.Dense(2, name="out")(layers.Concatenate(name="all")(x)))
 
 
+class ScaledLoss:
+    """A network whose loss is ten times what it is compiled with."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the loss, ten times."""
+        return 10 * super().compute_loss(*args, **kwargs)  # type: ignore[misc] # Keras's
+
+
+class Chain(ScaledLoss, keras.Sequential):  # type: ignore[misc] # Keras is Any to mypy
+    """A chain of layers with a loss of its own."""
+
+
+class Net(ScaledLoss, keras.Model):  # type: ignore[misc]
+    """A graph of layers with a loss of its own."""
+
+
+def own_chain() -> keras.Model:
+    """Return a network of a user's own class that is a Sequential."""
+    dense = layers.Dense(4, activation="relu", name="dense1")
+    return Chain([keras.Input((6,)), dense, layers.Dense(2, name="out")])
+
+
+def own_graph() -> keras.Model:
+    """Return a network of a user's own class that is a Functional."""
+    given = keras.Input((6,), name="given")
+    return Net(given, layers.Dense(2, name="out")(layers.Dense(4, name="dense1")(given)))
+
+
 @pytest.mark.parametrize(
     ("network", "path", "unit"),
     [
+        (own_chain, "dense1", 1),
+        (own_graph, "dense1", 1),
         (nested, "middle/encoder/dense1", 1),
         (nested, "middle/dense1", 0),
         (twice, "encoder/dense1", 2),

@@ -16,6 +16,7 @@ from pytest_ablation.data.sample import stratified
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Lesion, Trial
 from pytest_ablation.network import assembly, graph, masks, reading
+from pytest_ablation.network.blueprint import is_keras
 from pytest_ablation.network.lesion import Lesioned, inserted, mask_of
 from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
@@ -145,8 +146,10 @@ def _lesioned(
     edited = reading.read(model)
     for name in names:
         edited = inserted(edited, name, shuffled, seed)
-    # Each layer is called once in it, so that it has one output.
-    network = assembly.assembled(with_fields(edited, is_chain=False))
+    if is_keras(type(model)):
+        # Each layer is called once in it, so that it has one output.
+        edited = with_fields(edited, is_chain=False)
+    network = assembly.assembled(edited)
     trained = {site.path: site.layer for site in graph.sites(reading.read(model))}
     taken = []
     for site in graph.sites(reading.read(network)):
@@ -204,8 +207,11 @@ def _halves(network: keras.Model, taken: Sequence[Any]) -> tuple[keras.Model | N
     """Return a network up to a lesioned layer and from there, so that the first is computed once.
 
     None and the whole, where there is no such place: in a network within the network, of several
-    layers or calls at a time, or where a mask or what another output needs passes it by.
+    layers or calls at a time, or where a mask or what another output needs passes it by. So it is
+    of a user's own class, of which halves are none.
     """
+    if not is_keras(type(network)):
+        return None, network
     read = reading.read(network)
     numbers = [n for n, node in read.nodes.items() if node.layer in taken]
     if len(taken) > 1 or len(numbers) != 1 or not network.inputs:
