@@ -469,6 +469,53 @@ def test_a_subclassed_model_names_use() -> None:
         remove("dense")(Own())
 
 
+class Unsaying(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer around another, whose configuration Keras cannot give."""
+
+    def __init__(self, inner: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def call(self, x: Any) -> Any:
+        """Return what the layer in it gives."""
+        return self.inner(x)
+
+
+class Rated(keras.Model):  # type: ignore[misc]
+    """A graph of layers with a setting of its own, which its configuration leaves out."""
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, rate: float = 1, **kw: Any) -> None:
+        super().__init__(inputs, outputs, **kw)
+        self.rate = rate
+
+
+@pytest.mark.parametrize("inner", [layers.Dense(2), lambda x: 2 * x])
+def test_a_layer_that_gives_no_configuration_is_named(inner: Any) -> None:
+    """Which layer needs a get_config is said in one line, and not by a traceback."""
+
+    def network() -> keras.Model:
+        inside = keras.Sequential([keras.Input((3,)), Unsaying(inner, name="own")], name="inside")
+        return keras.Sequential([keras.Input((3,)), inside, layers.Dense(2, name="out")])
+
+    for use in (blueprint.of, configure("out", use_bias=False)):
+        with pytest.raises(AblationError, match='Unsaying "inside/own" gives no configuration'):
+            use(blueprint.fresh(network))
+
+
+def test_a_graph_that_only_its_class_can_make_is_refused() -> None:
+    """A Functional subclass with more to its `__init__` is an error that says what to do."""
+
+    def network() -> keras.Model:
+        given = keras.Input((3,))
+        return Rated(given, layers.Dense(2)(layers.Dense(3)(given)), 3.0)
+
+    with pytest.raises(AblationError, match=r"is a subclassed model.*use\(that_function\)"):
+        remove("dense*")(network())
+    for _ in range(2):  # of the second, Keras numbers the names on
+        with pytest.raises(AblationError, match="cannot be rebuilt from its configuration"):
+            blueprint.build(blueprint.of(blueprint.fresh(network)), 0)
+
+
 class Doubling(keras.Sequential):  # type: ignore[misc] # Keras is Any to mypy
     """A chain of layers whose answer is twice that of its last one."""
 

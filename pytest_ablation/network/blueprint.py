@@ -89,10 +89,7 @@ def of(model: keras.Model) -> str:
         with told_what_was_adapted(model):
             config = keras.saving.serialize_keras_object(model)
     except NotImplementedError as error:
-        raise AblationError(
-            f"{type(model).__name__} gives no configuration (get_config), so it cannot be copied "
-            "or edited. Write the network as a Sequential or Functional model."
-        ) from error
+        raise without_config(model) from error
     config = _with_modules(_plain(config), _modules(model._flatten_layers(include_self=False)))
     config["config"]["name"] = "network"
     return canonical_json(config)
@@ -137,6 +134,23 @@ def check_sharing(model: keras.Model) -> None:
                 "copy of the network would have it twice, and not share it. Put the calls of it "
                 "into one network."
             )
+
+
+def without_config(model: keras.Model) -> AblationError:
+    """Return what to say of a network whose configuration Keras cannot give."""
+    for path, layer in naming.layers(model):
+        try:
+            if not naming.is_graph(layer):
+                layer.get_config()
+        except NotImplementedError:
+            return AblationError(
+                f'{type(layer).__name__} "{path}" gives no configuration, so the network cannot be '
+                "copied or edited. Give the class a get_config that returns what __init__ takes."
+            )
+    return AblationError(
+        f"{type(model).__name__} gives no configuration (get_config), so it cannot be copied "
+        "or edited. Write the network as a Sequential or Functional model."
+    )
 
 
 def summary(model: keras.Model) -> str:
@@ -322,7 +336,7 @@ def first_line(error: BaseException) -> str:
 def _deserialized(config: dict[str, Any]) -> keras.Model:
     try:
         return deserialized(config)
-    except (TypeError, ImportError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise AblationError(
             f"the network cannot be rebuilt from its configuration: {first_line(error)}. Layers "
             "and functions of your own must stand at the top level of a module, and give their "

@@ -10,7 +10,7 @@ import keras
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.network import chain, masks
-from pytest_ablation.network.blueprint import check_sharing
+from pytest_ablation.network.blueprint import check_sharing, without_config
 from pytest_ablation.network.graph import UNMASKED, Graph, Node, Ref, Shape, refs_in
 
 
@@ -24,7 +24,10 @@ def read(model: Any) -> Graph:
     if not isinstance(model, keras.Model):
         raise AblationError(f"a {type(model).__name__} is not a Keras model.")
     check_sharing(model)
-    return _read(model)
+    try:
+        return _read(model)
+    except NotImplementedError as error:
+        raise without_config(model) from error
 
 
 def _read(model: keras.Model) -> Graph:
