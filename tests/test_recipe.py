@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import json
 import linecache
+import logging
 import sys
 from dataclasses import replace
 from functools import partial
@@ -312,3 +315,66 @@ def test_what_a_layer_of_ones_own_uses_counts_as_its_source(
     changed = [hashed(), hashed(base="3.0"), hashed(helper="-x"), hashed(constant="(1, 3.5)")]
     assert len(set(changed)) == 4
     assert hashed() == changed[0]
+
+
+OF_A_CLASS = "class Config:\n    share = {}\n\nCONFIG = Config()\nCONFIG.alpha = 1.0\n"
+OBJECTS = {
+    "namespace": "CONFIG = types.SimpleNamespace(alpha={}, log=open)\n",
+    "options": "CONFIG = argparse.Namespace(alpha=[{}])\n",
+    "dataclass": "@dataclasses.dataclass\nclass C:\n    alpha: float\n\nCONFIG = C({})\n",
+    "slots": "@dataclasses.dataclass(slots=True)\nclass C:\n    alpha: float\n\nCONFIG = C({})\n",
+    "class": OF_A_CLASS,
+    "nested": "Space = types.SimpleNamespace\nCONFIG = Space(of=[Space(alpha={})])\n",
+    "array": "CONFIG = types.SimpleNamespace(alpha=numpy.array([{}]))\n",
+    "cycle": "CONFIG = types.SimpleNamespace()\nCONFIG.me, CONFIG.z = CONFIG, [{}]\n",
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_what_an_object_holds_counts_as_a_source(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that a loss reads off an object decide its numbers: else old runs were reused."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def hashed(number: str) -> str:
+        (tmp_path / "loss_of_mine.py").write_text(
+            "import argparse, dataclasses, types, numpy\n\n"
+            + OBJECTS[kind].format(number)
+            + "\ndef loss(y, predicted):\n    return CONFIG.alpha * (y - predicted)\n"
+        )
+        sys.modules.pop("loss_of_mine", None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        return source_hash(importlib.import_module("loss_of_mine").loss)
+
+    one = hashed("1.0")
+    assert hashed("1.5") != one
+    assert hashed("1.0") == one
+
+
+class Holding:
+    """An object of the user's own that holds far more than settings."""
+
+    def __init__(self, values: int, depth: int) -> None:
+        self.values = [0.5] * values
+        self.next = Holding(0, depth - 1) if depth else None
+
+
+LOG = logging.getLogger("of the tests")
+NUMBER = 2.5
+BIG, DEEP, LAYER = Holding(1_000_000, 0), Holding(1, 400), layers.Dense(2)
+
+
+def logging_loss(y: Any, predicted: Any) -> Any:
+    """Return a loss, which is logged."""
+    LOG.info("%s", (BIG, DEEP, LAYER))
+    return NUMBER * (y - predicted)
+
+
+def test_what_cannot_be_said_of_an_object_is_left_out() -> None:
+    """What is too large, Python's or Keras's own leaves a fingerprint as it was before."""
+    told = [inspect.getsource(logging_loss), {f"{__name__}:logging_loss NUMBER": "2.5"}]
+    before = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    assert source_hash(logging_loss) == before
