@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pytest_ablation import AblationError, remove, replace
+from pytest_ablation import AblationError, insert, remove, replace
 from pytest_ablation.network import blueprint, weightless
 from tests.tiny import net
 
@@ -330,3 +332,76 @@ def test_a_vocabulary_stays() -> None:
         np.testing.assert_array_equal(built(seen.reshape(3, 2)), model(seen.reshape(3, 2)))
     with pytest.raises(AblationError, match=r"give the layer .* vocabulary= and idf_weights="):
         blueprint.of(network("tf_idf"))
+
+
+FACTOR = 3.0
+
+
+def with_lambda(function: Callable[[Any], Any]) -> keras.Model:
+    """Return a network with a layer of a lambda."""
+    scaling = layers.Lambda(function, name="scaling")
+    return keras.Sequential([keras.Input((8,)), scaling, layers.Dense(1, name="last")])
+
+
+def times(value: Any) -> Callable[[Any], Any]:
+    """Return a lambda that uses nothing but a value from around it."""
+    return lambda x: x * (max(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize(
+    ("function", "used"),
+    [
+        (lambda x: x * FACTOR, "FACTOR"),
+        (lambda x: keras.ops.abs(x) * FACTOR, "keras, FACTOR"),
+        (lambda x: sum(x * FACTOR for _ in range(2)), "FACTOR"),
+        (lambda x, power=2: x**power, "power"),
+        (times(np.ones(8, "float32")), "value"),
+    ],
+)
+def test_a_lambda_that_no_copy_could_call_is_refused(
+    function: Callable[[Any], Any], used: str
+) -> None:
+    """It is said before anything is edited or trained, with the layer and what to write.
+
+    Else a copy has no weights, and a training ends in a NameError.
+    """
+    said = re.escape(f'the lambda of the Lambda layer "scaling" uses {used}, which')
+    with pytest.raises(AblationError, match=said):
+        blueprint.fresh(lambda: with_lambda(function))
+    with pytest.raises(AblationError, match=said):
+        blueprint.of(with_lambda(function))
+    added = insert(layers.Lambda(function, name="other"), after="scaling")
+    with pytest.raises(AblationError, match=f'"other" uses {used}'):
+        added(with_lambda(lambda x: x))
+
+
+class Squaring(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer of a user's own that makes a lambda itself."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.squared = layers.Lambda(lambda x: keras.ops.square(x) * FACTOR)
+
+    def call(self, x: Any) -> Any:
+        """Return a multiple of the squares."""
+        return self.squared(x)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        partial(with_lambda, lambda x: x.__abs__() * abs(-3.0)),
+        partial(with_lambda, times(FACTOR)),
+        partial(with_lambda, times([1.0, FACTOR])),
+        lambda: keras.Sequential([keras.Input((8,)), Squaring(), layers.Dense(1)]),
+    ],
+)
+def test_a_lambda_that_a_copy_can_call_is_none_to_refuse(
+    network: Callable[[], keras.Model],
+) -> None:
+    """Numbers around it, what Python has, and what a layer of one's own makes are all there."""
+    model = blueprint.fresh(network)
+    built = blueprint.build(blueprint.of(model), seed=0)
+    built.set_weights(model.get_weights())
+    x = np.arange(16, dtype="float32").reshape(2, 8)
+    np.testing.assert_allclose(built(x), model(x), rtol=1e-6)
