@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,10 +60,11 @@ class Arm:
     @cached_property
     def model(self) -> Any:
         """The network as a Keras model, untrained."""
-        from pytest_ablation.network import weightless
+        from pytest_ablation.network import precision, weightless
 
         experiment = self.experiment
-        with _precision(experiment.recipe.precision):
+        precision.check(experiment.recipe.precision)
+        with precision.built_in(experiment.recipe.precision):
             return weightless.looked_at(experiment.model, arrays.shapes(experiment.data.x_train))
 
     @cached_property
@@ -242,16 +241,3 @@ class Arm:
         if seed not in self._known:
             self._known[seed] = self.study.run(self, seed)
         return self._known[seed]
-
-
-@contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    """Build networks under a Keras dtype policy."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

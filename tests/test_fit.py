@@ -15,16 +15,26 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pytest_ablation import Dataset, Experiment, Recipe, Run, configure, remove, train_with
+from pytest_ablation import (
+    AblationError,
+    Dataset,
+    Experiment,
+    Recipe,
+    Run,
+    configure,
+    remove,
+    train_with,
+)
 from pytest_ablation.arm import Arm
 from pytest_ablation.execution.here import Here
-from pytest_ablation.experiment import Trial
+from pytest_ablation.experiment import CORRECTED, Trial
+from pytest_ablation.network.precision import built_in
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import checkpoint, evaluation, examples, fit
-from tests.tiny import EXPERIMENT, data
+from tests.tiny import EXPERIMENT, data, net
 
 LONG = train_with(epochs=60)(EXPERIMENT)
 
@@ -489,6 +499,119 @@ def test_an_average_of_the_weights_is_what_was_trained() -> None:
     test = examples.as_input(EXPERIMENT.data.x_test), examples.as_label(EXPERIMENT.data.y_test)
     theirs = model.evaluate(*test, verbose=0, return_dict=True)
     assert {name: run.metrics[name] for name in theirs} == pytest.approx(theirs, rel=1e-4)
+
+
+class Within(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer of the user's own that makes one as it is made, and one as it is built."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.first = layers.Dense(8, activation="relu", name="first")
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Make the second layer."""
+        self.first.build(shape)
+        self.second = layers.Dense(8, name="second")
+        self.second.build((*shape[:-1], 8))
+
+    def call(self, x: Any) -> Any:
+        """Return what the layers give."""
+        return self.second(self.first(x))
+
+
+def within() -> keras.Model:
+    """Return a network of layers within a layer of the user's own."""
+    answers = layers.Dense(2, activation="softmax", dtype="float32", name="classes")
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), Within(), answers])
+
+
+class Unbuilt(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """A network that is built with its first step."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.layer = Within()
+        self.classes = layers.Dense(2, activation="softmax", dtype="float32", name="classes")
+
+    def call(self, x: Any) -> Any:
+        """Return the classes."""
+        return self.classes(self.layer(keras.ops.reshape(x, (-1, 48))))
+
+
+def unbuilt() -> keras.Model:
+    """Return a network that is built with its first step."""
+    return Unbuilt()
+
+
+def in_precision(precision: str, model: Callable[[], keras.Model]) -> Experiment:
+    """Return the tiny experiment of a network, for one epoch."""
+    recipe = EXPERIMENT.recipe.with_changes({"precision": precision, "epochs": 1})
+    return replace(EXPERIMENT, model=model, recipe=recipe)
+
+
+@pytest.mark.parametrize("model", [within, unbuilt])
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_precision_reaches_the_layers_within_layers(
+    model: Callable[[], keras.Model], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a layer of the user's own makes trains in the recipe's precision, as in Keras alone."""
+    networks: list[Any] = []
+    compiled = fit.compiled
+
+    def noted(trial: Trial) -> keras.Model:
+        networks.append(compiled(trial))
+        return networks[0]
+
+    monkeypatch.setattr(fit, "compiled", noted)
+    trained(in_precision(precision, model))
+    own = next(each for each in networks[0].layers if isinstance(each, Within))
+    names = {each.dtype_policy.name for each in (networks[0], own, own.first, own.second)}
+    assert names == {precision}
+    scales = isinstance(networks[0].optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scales == (precision == "mixed_float16")
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_loss_that_is_scaled_is_kept_with_an_unfinished_training(tmp_path: Path) -> None:
+    """A killed training in float16 goes on with its scale, and ends with the same numbers."""
+    averaging = keras.optimizers.Adam(0.05, use_ema=True)
+    half = train_with(precision="mixed_float16", optimizer=averaging, epochs=2)(EXPERIMENT)
+    trial, whole = trial_of(half), trained(half)
+    assert math.isfinite(whole.metrics["loss"])
+
+    def killed(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    checkpoint_file = tmp_path / "unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        fit.train(trial, half.data, Watcher(killed, checkpoint=checkpoint_file))
+    assert checkpoint_file.exists()
+    seen: list[Progress] = []
+    resumed = fit.train(trial, half.data, Watcher(seen.append, checkpoint=checkpoint_file))
+    assert [each.epoch for each in seen] == [2]
+    assert resumed.metrics == pytest.approx(whole.metrics)
+
+
+def test_half_precision_that_was_trained_otherwise_is_trained_anew() -> None:
+    """Runs of before are used but where the policy did not reach a layer, or no loss was scaled."""
+
+    def versions(model: Callable[[], keras.Model], precision: str) -> Any:
+        return trial_of(in_precision(precision, model)).versions.get(CORRECTED)
+
+    precisions = "float32", "mixed_bfloat16", "mixed_float16"
+    assert [versions(within, each) for each in precisions] == [None, "precision", "precision"]
+    assert [versions(net, each) for each in precisions] == [None, None, "precision"]
+
+
+def test_a_policy_beside_a_recipe_that_says_none_is_refused() -> None:
+    """A module that sets Keras's policy is told to say it in the recipe: it would hold in part."""
+    with (
+        built_in("mixed_bfloat16"),
+        pytest.raises(AblationError, match=r'write Recipe\(precision="mixed_bfloat16"\)'),
+    ):
+        trial_of(EXPERIMENT)
+    with built_in("mixed_bfloat16"):
+        trial_of(train_with(precision="mixed_bfloat16")(EXPERIMENT))
 
 
 class Rebuilding(keras.Model):  # type: ignore[misc] # Keras is Any to mypy

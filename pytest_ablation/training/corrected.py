@@ -8,7 +8,8 @@ import numpy as np
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import CORRECTED
-from pytest_ablation.network import masks
+from pytest_ablation.network import blueprint, masks
+from pytest_ablation.network.precision import USUAL
 from pytest_ablation.recipe import REGRESSIONS, Recipe
 from pytest_ablation.training.recipe import averages
 
@@ -17,10 +18,13 @@ def corrected(recipe: Recipe, model: Any, data: Dataset) -> dict[str, str]:
     """Return what was corrected of such a training, to be among its trial's versions; else none."""
     optimizer, labels = recipe.optimizer, data.y_train
     is_number = isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "ui"
+    layers = model._flatten_layers()
+    has_own = not all(blueprint.is_keras(type(layer)) for layer in layers)
     found = {
         "average of weights": not isinstance(optimizer, str | dict) and averages(optimizer),
         "masked answers": any(map(masks.makes_one, model._flatten_layers(include_self=False))),
         "sample of numbers": is_number and recipe.loss in REGRESSIONS,
+        "precision": recipe.precision == "mixed_float16" or (recipe.precision != USUAL and has_own),
     }
     said = ", ".join(name for name, is_so in found.items() if is_so)
     return {CORRECTED: said} if said else {}

@@ -17,6 +17,7 @@ import numpy as np
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
+from pytest_ablation.network.precision import built_in
 from pytest_ablation.run import FIRST_LOOK, Duet
 from pytest_ablation.training import augmentation, weighting
 from pytest_ablation.training import recipe as recipes
@@ -131,7 +132,9 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     def step() -> Seconds:
         number, (x, y) = next(several)
         wall, processor = time.perf_counter(), time.process_time()
-        model.train_on_batch(*as_step(*step_of(number, x, y)))
+        batch = as_step(*step_of(number, x, y))
+        with built_in(recipe.precision):  # as a training does
+            model.train_on_batch(*batch)
         if written is not None:
             with without_gradients():
                 float(keras.ops.sum(written))

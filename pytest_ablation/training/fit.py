@@ -19,6 +19,7 @@ from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Trial
 from pytest_ablation.network import blueprint, given
+from pytest_ablation.network.precision import built_in
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Progress, Run
 from pytest_ablation.training import (
@@ -87,7 +88,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
             break
         while state.steps_of_epoch < recipe.steps_per_epoch and not model.stop_training:
             tell("on_train_batch_begin", state.steps_of_epoch)
-            _step(model, step_of, *next(stream), state)
+            _step(model, recipe.precision, step_of, *next(stream), state)
             tell("on_train_batch_end", state.steps_of_epoch - 1, state.logs)
             state.wall = before + time.perf_counter() - started
             if not math.isfinite(state.sums["loss"]):
@@ -247,10 +248,11 @@ def compiled(trial: Trial) -> keras.Model:
     """Return the trial's network with its initial weights, ready to train."""
     keep_freed_memory()
     recipe = recipes.deserialized(trial.recipe)
-    model = blueprint.build(trial.model, trial.seed)
-    if trial.initial_weights:
-        given.start(model, initial.found(trial.initial_weights))
-    compile_as(model, recipe)
+    with built_in(recipe.precision):
+        model = blueprint.build(trial.model, trial.seed)
+        if trial.initial_weights:
+            given.start(model, initial.found(trial.initial_weights))
+        compile_as(model, recipe)
     return model
 
 
@@ -265,14 +267,18 @@ def compile_as(model: keras.Model, recipe: Recipe) -> None:
     )
 
 
-def _step(model: keras.Model, step_of: Given, x: Arrays, y: Arrays, state: State) -> None:
+def _step(
+    model: keras.Model, precision: str, step_of: Given, x: Arrays, y: Arrays, state: State
+) -> None:
     """Take one training step; augmenting its examples is part of it, and of its time.
 
     Step by step and not by `fit`, whose pipeline on TensorFlow sits idle for 5 to 60 seconds before
     it lets `fit` return.
     """
     started = time.perf_counter()
-    logs = model.train_on_batch(*as_step(*step_of(state.steps, x, y)), return_dict=True)
+    batch = as_step(*step_of(state.steps, x, y))
+    with built_in(precision):  # layers of the user's own may make theirs when they are called
+        logs = model.train_on_batch(*batch, return_dict=True)
     state.durations.append(time.perf_counter() - started)
     state.steps_of_epoch += 1
     state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}

@@ -22,6 +22,7 @@ from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
+from pytest_ablation.network.precision import built_in
 from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, callbacks, checkpoint, fit, weighting
 from pytest_ablation.training import recipe as recipes
@@ -68,7 +69,7 @@ class FusedTraining:
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
         # Callbacks ask a network's metrics whether more is better.
         for model in self.models if self.recipe.callbacks else self.models[:1]:
-            _build(model, self.augmenting, self.data)
+            _build(model, self.recipe.precision, self.augmenting, self.data)
         self.metrics = [np.asarray(variable.value) for variable in self.model.metrics_variables]
         for model in self.models:
             model.optimizer.build(model.trainable_variables)
@@ -340,7 +341,7 @@ class FusedTraining:
         self.variables = tuple([jnp.asarray(next(left)) for _ in part] for part in self.variables)
 
 
-def _build(model: Any, augmenting: Augmenting | None, data: Dataset) -> None:
+def _build(model: Any, precision: str, augmenting: Augmenting | None, data: Dataset) -> None:
     """Make the variables of a model's losses and metrics, and of layers that augment, from shapes.
 
     Computed operation by operation, each would be a program to be compiled.
@@ -348,9 +349,11 @@ def _build(model: Any, augmenting: Augmenting | None, data: Dataset) -> None:
     x, y = (arrays.taken(part, slice(0, 1)) for part in (data.x_test, data.y_test))
     given, labels = as_input(x), as_label(y)
     specification = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), given)
+    with built_in(precision):  # layers of the user's own may make theirs when they are called
+        specified = model.compute_output_spec(specification)
     answers = keras.tree.map_structure(
         lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype),  # type: ignore[no-untyped-call]
-        model.compute_output_spec(specification),
+        specified,
     )
 
     def measure(given: Any, answers: Any, labels: Any) -> Any:

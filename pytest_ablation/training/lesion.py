@@ -18,6 +18,7 @@ from pytest_ablation.experiment import Lesion, Trial
 from pytest_ablation.network import assembly, graph, masks, reading
 from pytest_ablation.network.blueprint import is_keras
 from pytest_ablation.network.lesion import Lesioned, inserted, mask_of
+from pytest_ablation.network.precision import built_in
 from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training import smoothing
@@ -96,7 +97,8 @@ def _runs(
     """Yield the runs of the lesions of the same layers, whose network is compiled once."""
     recipe = recipes.deserialized(trained.trial.recipe)
     plain = smoothing.plain(recipe.loss) if recipe.label_smoothing else None
-    network, taken = _lesioned(model, layers, shuffled, trained.trial.seed)
+    with built_in(recipe.precision):
+        network, taken = _lesioned(model, layers, shuffled, trained.trial.seed)
     lesions = [Lesion.from_json(trial.lesion) for trial in trials]
     means = _means(network, taken, data) if any(each.how == "mean" for each in lesions) else None
     before, after = _halves(network, taken)
