@@ -257,6 +257,17 @@ def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_tr
         assert one.correct == other.correct
 
 
+@pytest.mark.parametrize("way", ["vmap", "map"])
+def test_a_loss_is_scaled_as_in_training_step_by_step(way: fused_training.Way) -> None:
+    """In float16 each seed has its scale, and the weights' average: no number is far from alone."""
+    averaging = keras.optimizers.Adam(0.01, use_ema=True)
+    half = train_with(precision="mixed_float16", optimizer=averaging)(EXPERIMENT)
+    for one, other in zip(step_by_step(half), together(half, way=way), strict=True):
+        for name, value in one.metrics.items():
+            np.testing.assert_allclose(value, other.metrics[name], rtol=0.02, atol=0.02)
+        assert other.metrics["loss"] < other.curves["val_loss"][0]
+
+
 @pytest.mark.parametrize("held", [1, 1 << 20])
 def test_an_evaluation_in_parts_is_that_of_all(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """However few examples are answered, or measured, at a time: what layers add included."""
