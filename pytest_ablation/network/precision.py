@@ -32,6 +32,7 @@ def check(precision: str) -> None:
     policy = keras.config.dtype_policy().name
     if precision == USUAL != policy:
         raise AblationError(
-            f'keras.config.set_dtype_policy("{policy}") is in force, and trainings go by the '
-            f'recipe, which says none: write Recipe(precision="{policy}").'
+            f'Keras\'s dtype policy is "{policy}", as keras.config.set_dtype_policy sets it, and '
+            "trainings go by the recipe, which says none: write "
+            f'Recipe(precision="{policy}").'
         )
