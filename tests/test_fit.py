@@ -645,3 +645,30 @@ def test_a_networks_own_loss_is_given_the_examples() -> None:
     run = trained(experiment(rebuilding, "mse", (), x, x))
     assert run.metrics["loss"] == pytest.approx(run.curves["val_loss"][-1])
     assert 0 < run.metrics["loss"] < 10
+
+
+class Halving(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """A network whose own training step is of half of each batch."""
+
+    def train_step(self, *given: Any) -> Any:
+        """Train on the first half; on JAX the state comes first."""
+        *state, data = given
+        x, y = data
+        return super().train_step(*state, (x[:4], y[:4]))
+
+
+def halving() -> keras.Model:
+    """Return such a network."""
+    inputs = keras.Input((4,))
+    return Halving(inputs, layers.Dense(1, name="dense")(inputs))
+
+
+def test_a_networks_own_training_step_is_given_what_fit_gives() -> None:
+    """Keras's guide to them begins with `x, y = data`, which was an error."""
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
+    made = experiment(halving, "mse", (), x, x[:, :1])
+    run = trained(made)
+    model = fit.compiled(trial_of(made))
+    stream = examples.batches(made.data, 8, 0)
+    losses = [model.train_on_batch(*(each[:4] for each in next(stream))) for _ in range(8)]
+    assert run.curves["loss"] == pytest.approx([np.mean(losses[:4]), np.mean(losses[4:])])

@@ -93,6 +93,11 @@ def is_own(layer: keras.layers.Layer) -> bool:
     return type(layer).__module__.partition(".")[0] not in ("keras", "pytest_ablation")
 
 
+def overrides(network: type[keras.Model], method: str) -> bool:
+    """Tell whether a class of networks has a method of the user's own in the place of Keras's."""
+    return getattr(network, method) is not getattr(keras.Model, method)
+
+
 def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
     """Yield the first and last position of as many examples as can be held, and what they give.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import warnings
@@ -32,7 +33,7 @@ from pytest_ablation.training import (
 )
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, keep_freed_memory
-from pytest_ablation.training.evaluation import Measured, evaluated
+from pytest_ablation.training.evaluation import Measured, evaluated, overrides
 from pytest_ablation.training.examples import (
     as_step,
     batches,
@@ -265,6 +266,25 @@ def compile_as(model: keras.Model, recipe: Recipe) -> None:
     model.compile(
         optimizer=recipe.optimizer, loss=loss, metrics=metrics, loss_weights=recipe.loss_weights
     )
+    if overrides(type(model), "train_step"):
+        model.train_step = _without_no_weights(model.train_step)
+
+
+def _without_no_weights(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a network's own step that is given a batch as `fit` gives it.
+
+    `train_on_batch` says of examples without weights that they have none, and Keras's guide to such
+    steps begins with `x, y = data`.
+    """
+
+    @functools.wraps(step)
+    def given(*before: Any) -> Any:
+        *state, data = before  # on JAX the state comes first
+        if isinstance(data, tuple) and len(data) == 3 and data[2] is None:
+            data = data[:2]
+        return step(*state, data)
+
+    return given
 
 
 def _step(
