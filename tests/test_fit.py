@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -672,3 +673,55 @@ def test_a_networks_own_training_step_is_given_what_fit_gives() -> None:
     stream = examples.batches(made.data, 8, 0)
     losses = [model.train_on_batch(*(each[:4] for each in next(stream))) for _ in range(8)]
     assert run.curves["loss"] == pytest.approx([np.mean(losses[:4]), np.mean(losses[4:])])
+
+
+class Measuring(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """A network that measures itself: its step counts the loss twice, and tracks its answers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.size = keras.metrics.Mean(name="size")
+
+    def test_step(self, *given: Any) -> Any:
+        """Measure a batch; on JAX the state of metrics is handed through."""
+        *state, (x, y) = given
+        if not state:
+            return self.measured(x, y)
+        variables = (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.metrics_variables,
+        )
+        held = zip(itertools.chain(*variables), itertools.chain(*state[0]), strict=True)
+        with keras.StatelessScope(held) as scope:
+            logs = self.measured(x, y)
+        return logs, (*state[0][:2], [*map(scope.get_current_value, variables[2])])
+
+    def measured(self, x: Any, y: Any) -> Any:
+        """Return the metrics so far."""
+        answers = self(x, training=False)
+        self._loss_tracker.update_state(2 * self.compute_loss(x, y, answers))
+        self.size.update_state(keras.ops.abs(answers))
+        return self.compute_metrics(x, y, answers)
+
+
+def measuring() -> keras.Model:
+    """Return such a network."""
+    inputs = keras.Input((4,))
+    return Measuring(inputs, layers.Dense(2, activation="softmax", name="dense")(inputs))
+
+
+def measured_by_itself(tmp_path: Path) -> tuple[Run, dict[str, float]]:
+    """Return a run of that network, and what it measures by Keras."""
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
+    loss = "sparse_categorical_crossentropy"
+    return kept_by_keras(experiment(measuring, loss, (), x, (x[:, 0] > 0).astype("i")), tmp_path)
+
+
+def test_a_networks_own_evaluation_step_is_what_measures_it(tmp_path: Path) -> None:
+    """As in `evaluate`: metrics that it alone tracks were 0, and its loss another one."""
+    run, keras_has = measured_by_itself(tmp_path)
+    assert {name: run.metrics[name] for name in keras_has} == pytest.approx(keras_has, rel=1e-5)
+    assert run.metrics["size"] == pytest.approx(0.5)
+    assert run.curves["val_size"][-1] == pytest.approx(0.5)
+    assert run.correct

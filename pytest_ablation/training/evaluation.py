@@ -29,8 +29,11 @@ def evaluated(
     """Return the loss and each compiled metric in inference mode, and which answers are correct.
 
     All predictions are measured at once where they are not too many, as those of each pixel.
-    `plain` takes the place of the compiled loss where that is of smoothed labels.
+    `plain` takes the place of the compiled loss where that is of smoothed labels. A network with an
+    evaluation step of its own says by that itself what it measures.
     """
+    if overrides(type(model), "test_step"):
+        return _by_itself(model, x, y)
     n, loss, correct = arrays.count(x), added(model, x), []
     model.reset_metrics()
     for start, stop, (predictions, masked) in predicted(model, x):
@@ -53,6 +56,23 @@ def evaluated(
     model.reset_metrics()
     values = {name: float(value) for name, value in {**metrics, "loss": loss}.items()}
     return values, packed(correct)
+
+
+def _by_itself(model: keras.Model, x: Arrays, y: Arrays) -> Measured:
+    """Return what a network's own evaluation step measures, and which answers are correct."""
+    given = as_input(x), as_label(y)
+    values = model.evaluate(*given, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
+    model.reset_metrics()
+    try:
+        correct = packed(
+            [
+                right(predictions, arrays.taken(y, slice(start, stop)))
+                for start, stop, (predictions, _) in predicted(model, x)
+            ]
+        )
+    except Exception:  # what only trains and measures need not answer, and may fail in any way
+        correct = ""
+    return {name: float(value) for name, value in values.items()}, correct
 
 
 @without_gradients()
