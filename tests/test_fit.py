@@ -725,3 +725,33 @@ def test_a_networks_own_evaluation_step_is_what_measures_it(tmp_path: Path) -> N
     assert run.metrics["size"] == pytest.approx(0.5)
     assert run.curves["val_size"][-1] == pytest.approx(0.5)
     assert run.correct
+
+
+class Softening(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """A network that is trained on logits, and predicts probabilities."""
+
+    def predict_step(self, *given: Any) -> Any:
+        """Return the classes' probabilities; on JAX beside the state."""
+        answers = super().predict_step(*given)
+        if len(given) == 1:
+            return keras.ops.softmax(answers)
+        return keras.ops.softmax(answers[0]), *answers[1:]
+
+
+def softening() -> keras.Model:
+    """Return such a network."""
+    inputs = keras.Input((4,))
+    return Softening(inputs, layers.Dense(2, name="dense")(inputs))
+
+
+def test_a_network_is_measured_by_what_its_loss_is_of(tmp_path: Path) -> None:
+    """Not by what its own `predict_step` makes of that, which is left to it."""
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made = experiment(softening, loss, ("accuracy",), x, (x[:, 0] > 0).astype("i"))
+    run, keras_has = kept_by_keras(made, tmp_path)
+    assert {name: run.metrics[name] for name in keras_has} == pytest.approx(keras_has, rel=1e-5)
+    model = fit.compiled(trial_of(made))
+    for _ in range(2):
+        evaluation.evaluated(model, x, made.data.y_test)
+        assert model.predict(x, verbose=0).sum(axis=1) == pytest.approx(1)

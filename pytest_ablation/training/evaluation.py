@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import keras
@@ -131,12 +133,32 @@ def predicted(model: keras.Model, x: Arrays) -> Iterator[tuple[int, int, Any]]:
     def predict(some: slice) -> Any:
         part = arrays.taken(x, some)
         if not is_masked:
-            return model.predict_on_batch(as_input(part)), {}
+            with _answering(model):
+                return model.predict_on_batch(as_input(part)), {}
         answers = called(model, part)
         given = answers, masks.of_all(answers)
         return keras.tree.map_structure(keras.ops.convert_to_numpy, given)
 
     return joined(predict, arrays.count(x), EVALUATION_BATCH)
+
+
+@contextmanager
+def _answering(model: keras.Model) -> Iterator[None]:
+    """Have a network predict what it answers, as a loss is given it.
+
+    A prediction step of the user's own may make something else of it, as classes' probabilities of
+    logits.
+    """
+    if not overrides(type(model), "predict_step"):
+        yield
+        return
+    own, model.predict_function = model.predict_function, getattr(model, "_answer_function", None)
+    model.predict_step = MethodType(keras.Model.predict_step, model)
+    try:
+        yield
+    finally:
+        del model.predict_step
+        model._answer_function, model.predict_function = model.predict_function, own
 
 
 def joined(
