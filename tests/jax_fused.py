@@ -49,7 +49,7 @@ from pytest_ablation.training import (
 )
 from pytest_ablation.verdict import Bound
 from tests.test_fit import experiment as experiment_of
-from tests.test_fit import measured_losses, rebuilding, tagged
+from tests.test_fit import halving, measured_losses, measuring, rebuilding, softening, tagged
 from tests.tiny import EXPERIMENT, data
 
 SEEDS = (0, 1)
@@ -471,6 +471,10 @@ def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:
         (EXPERIMENTS["callbacks"], True, None),
         (train_with(callbacks=keras.callbacks.TerminateOnNaN)(EXPERIMENT), True, "callbacks"),
         (train_with(callbacks=Own)(EXPERIMENT), True, "callbacks"),
+        (rebuilding_experiment(), True, None),
+        (use(halving)(EXPERIMENT), True, "its network has a train_step of its own"),
+        (use(measuring)(EXPERIMENT), True, "its network has a test_step of its own"),
+        (use(softening)(EXPERIMENT), True, "its network has a predict_step of its own"),
     ],
 )
 def test_a_trial_is_left_to_the_other_trainer_for_a_reason(

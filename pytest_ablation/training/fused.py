@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import keras
 
 from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
+from pytest_ablation.network import blueprint
 from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import callbacks, duet, fit
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.duet import Seconds, Step
+from pytest_ablation.training.evaluation import overrides
 from pytest_ablation.training.fused_training import FusedTraining, Way
 
 DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
@@ -43,6 +46,8 @@ def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
         return "its recipe has callbacks, which may act between steps"
     if any(layer["class_name"] == "AugMix" for layer in recipe.get("augmentation") or ()):
         return "AugMix draws lots in Python when it is compiled, which all seeds would share"
+    if step := _own_step(trial):
+        return f"its network has a {step} of its own"
     if any(array.dtype.kind not in "uifb" for array in arrays.each(data.x_train)):
         return "its examples are no numbers"
     if not gpu and (_has_own_code(trial) or "Conv" in trial.model):
@@ -151,6 +156,20 @@ def keep_compilations(folder: Path) -> None:
         update: Any = jax.config.update  # JAX says no types here
         update("jax_compilation_cache_dir", str(folder))
         update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _own_step(trial: Trial) -> str:
+    """Return the name of a step that a network of the user's own has; empty where it has none."""
+    return next(
+        (
+            step
+            for _, kind in blueprint.own_objects(json.loads(trial.model))
+            if isinstance(kind, type) and issubclass(kind, keras.Model)
+            for step in ("train_step", "test_step", "predict_step")
+            if overrides(kind, step)
+        ),
+        "",
+    )
 
 
 def _has_own_code(trial: Trial) -> bool:
