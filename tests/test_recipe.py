@@ -24,7 +24,7 @@ from pytest_ablation import AblationError, Dataset, Recipe, train_with
 from pytest_ablation.network.blueprint import fresh
 from pytest_ablation.network.source import source_hash
 from pytest_ablation.training import recipe as recipes
-from tests.test_fit import reading, trial_of
+from tests.test_fit import measuring, reading, rebuilding, trial_of
 from tests.tiny import EXPERIMENT, RECIPE, data, net
 
 
@@ -221,6 +221,14 @@ def test_what_an_optimizer_was_told_beside_its_settings_is_refused() -> None:
     adam.exclude_from_weight_decay(var_names=["bias"])
     with pytest.raises(AblationError, match=r"exclude_from_weight_decay\(\) was told is not in"):
         recipes.serialized(steps(optimizer=adam))
+
+
+def test_smoothed_labels_and_a_loss_of_the_networks_own_are_refused() -> None:
+    """The loss that is measured would be Keras's and not the network's, without a word."""
+    for network, said in ((rebuilding, "Rebuilding.compute_loss"), (measuring, "test_step, by")):
+        recipes.check(RECIPE, EXPERIMENT.data, fresh(network))
+        with pytest.raises(AblationError, match=said):
+            recipes.check(steps(label_smoothing=0.1), EXPERIMENT.data, fresh(network))
 
 
 def test_augmentations_are_compared_by_what_they_do() -> None:

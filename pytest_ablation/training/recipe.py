@@ -72,6 +72,8 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
     """
     augmentation.check(recipe.augmentation, data)
     weighting.check(recipe.class_weight, data)
+    if recipe.label_smoothing:
+        smoothing.check(model)
     examples = arrays.count(data.y_train)
     if recipe.held_out(examples) >= examples:
         raise AblationError(

@@ -8,12 +8,28 @@ import keras
 from keras import losses, ops
 
 from pytest_ablation.errors import AblationError
+from pytest_ablation.training.evaluation import overrides
 
 KINDS = (
     losses.CategoricalCrossentropy,
     losses.BinaryCrossentropy,
     losses.SparseCategoricalCrossentropy,
 )
+
+
+def check(model: keras.Model) -> None:
+    """See that a network leaves its loss to the recipe: one of its own is measured as it is.
+
+    Raises:
+        AblationError: It does not.
+    """
+    for method in ("compute_loss", "test_step"):
+        if overrides(type(model), method):
+            raise AblationError(
+                f"Recipe(label_smoothing=…): not together with {type(model).__name__}.{method}, by "
+                "which the network measures its loss itself. Smooth the labels there, or in the "
+                "loss: keras.losses.CategoricalCrossentropy(label_smoothing=…)."
+            )
 
 
 def smoothed(loss: Any, share: float) -> keras.losses.Loss:
