@@ -169,6 +169,27 @@ def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], s
 
 
 @pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ("f1_score", r'F1Score gives a number for each class: write F1Score\(average="macro"\)'),
+        (["mae", keras.metrics.FBetaScore()], r"class: write FBetaScore\(average="),
+        ({"classes": [keras.metrics.R2Score(None)]}, r"each output: write R2Score\(class_agg"),
+        (keras.metrics.Recall([0.3, 0.6]), r"each threshold: write one Recall\(thresholds=…\)"),
+    ],
+)
+def test_a_metric_of_several_numbers_is_refused(metrics: Any, said: str) -> None:
+    """It was a TypeError of numpy's in the first step of the training, which names none."""
+    with pytest.raises(AblationError, match=said):
+        trial_of(train_with(metrics=metrics)(EXPERIMENT))
+
+
+def test_a_metric_of_one_number_is_not_refused() -> None:
+    """Those same metrics, when they are asked for one."""
+    several = [keras.metrics.F1Score("macro"), keras.metrics.R2Score(), keras.metrics.Recall(0.3)]
+    trial_of(train_with(metrics=["acc", *several])(EXPERIMENT))
+
+
+@pytest.mark.parametrize(
     ("augmentation", "said"),
     [
         (layers.RandomBrightness(0.1), r"value_range ends at 255.*value_range=\(0, 1\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -29,6 +30,14 @@ _UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_wei
 _OF_KERAS = ("optimizer", "learning_rate", "weight_decay", "loss", "metrics", *SEVERAL)
 _LEFT_OUT = object()
 LEAST_SCALE = 0.1  # of a Rescaling, below which it is meant for bytes, as 1/255 and 1/127.5 are
+_OF_THRESHOLDS = (
+    keras.metrics.Precision,
+    keras.metrics.Recall,
+    keras.metrics.TruePositives,
+    keras.metrics.TrueNegatives,
+    keras.metrics.FalsePositives,
+    keras.metrics.FalseNegatives,
+)
 
 
 def serialized(recipe: Recipe) -> str:
@@ -70,6 +79,7 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
     Raises:
         AblationError: They do not.
     """
+    _check_metrics(recipe)
     augmentation.check(recipe.augmentation, data)
     weighting.check(recipe.class_weight, data)
     if recipe.label_smoothing:
@@ -107,6 +117,29 @@ def _check_bytes(data: Dataset, model: keras.Model) -> None:
                 f'{said} its input "{tensor.name}" takes whole numbers. Give keras.Input no dtype. '
                 f"{raw}"
             )
+
+
+def _check_metrics(recipe: Recipe) -> None:
+    """See that each metric is one number: a training has no place for more.
+
+    Raises:
+        AblationError: One is not.
+    """
+    for thing in _leaves(recipe.metrics):
+        metric = thing
+        if isinstance(thing, str):
+            with contextlib.suppress(ValueError):  # some names `compile` alone understands
+                metric = keras.metrics.get(thing)
+        kind = type(metric).__name__
+        if isinstance(metric, keras.metrics.FBetaScore) and metric.average is None:
+            said = f'class: write {kind}(average="macro")'
+        elif isinstance(metric, keras.metrics.R2Score) and metric.class_aggregation is None:
+            said = f'output: write {kind}(class_aggregation="uniform_average")'
+        elif isinstance(metric, _OF_THRESHOLDS) and len(metric.thresholds) > 1:
+            said = f"threshold: write one {kind}(thresholds=…) for each"
+        else:
+            continue
+        raise AblationError(f"Recipe(metrics=…): {kind} gives a number for each {said}.")
 
 
 def deserialized(recipe: str) -> Recipe:
