@@ -755,3 +755,38 @@ def test_a_network_is_measured_by_what_its_loss_is_of(tmp_path: Path) -> None:
     for _ in range(2):
         evaluation.evaluated(model, x, made.data.y_test)
         assert model.predict(x, verbose=0).sum(axis=1) == pytest.approx(1)
+
+
+class Adversarial(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
+    """A network whose own steps tell of no loss, but of two under other names."""
+
+    def train_step(self, *given: Any) -> Any:
+        """Train on a batch; on JAX the state comes first."""
+        return renamed(super().train_step(*given))
+
+    def test_step(self, *given: Any) -> Any:
+        """Measure a batch."""
+        return renamed(super().test_step(*given))
+
+
+def renamed(told: Any) -> Any:
+    """Return what a step tells, its loss under another name; on JAX beside the state."""
+    if isinstance(told, tuple):
+        return renamed(told[0]), *told[1:]
+    return {"d_loss": told["loss"], "g_loss": 2 * told["loss"]}
+
+
+def adversarial() -> keras.Model:
+    """Return such a network."""
+    inputs = keras.Input((4,))
+    return Adversarial(inputs, layers.Dense(1, name="dense")(inputs))
+
+
+def test_a_networks_own_steps_may_tell_of_other_losses() -> None:
+    """Those of a generator and a discriminator were a KeyError in the first step."""
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
+    run = trained(experiment(adversarial, "mse", (), x, x[:, :1]))
+    assert {"d_loss", "g_loss", "train_g_loss"} <= run.metrics.keys()
+    assert run.metrics["g_loss"] == pytest.approx(2 * run.metrics["d_loss"])
+    assert len(run.curves["d_loss"]) == len(run.curves["val_g_loss"]) == 2
+    assert run.diverged is None

@@ -92,7 +92,7 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
             _step(model, recipe.precision, step_of, *next(stream), state)
             tell("on_train_batch_end", state.steps_of_epoch - 1, state.logs)
             state.wall = before + time.perf_counter() - started
-            if not math.isfinite(state.sums["loss"]):
+            if not math.isfinite(state.sums.get("loss", 0.0)):  # or none is told
                 state.diverged = state.epoch + 1
                 break
             keeper.keep_at_a_step(state)
