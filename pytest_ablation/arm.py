@@ -67,6 +67,22 @@ class Arm:
         with precision.built_in(experiment.recipe.precision):
             return weightless.looked_at(experiment.model, arrays.shapes(experiment.data.x_train))
 
+    def check_metric(self, name: str) -> None:
+        """See that a training measures a metric, as far as can be told before it.
+
+        Of a network of the user's own, or a layer that tracks something, only the training can.
+
+        Raises:
+            AblationError: It does not.
+        """
+        from pytest_ablation.network import blueprint
+
+        if self.has_network:
+            model = self.model
+            if not blueprint.is_keras(type(model)) or model.metrics:
+                return
+        self.experiment.check_metric(name)
+
     @cached_property
     def given(self) -> Given:
         """The weights that the network's function gives it, which training starts from."""

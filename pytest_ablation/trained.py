@@ -58,7 +58,7 @@ class Trained:
         """
         experiment = (self.baseline or self.arm).experiment
         name = experiment.main_metric
-        self.arm.experiment.check_metric(name)
+        self.arm.check_metric(name)
         return self._quantity(measures.gap(name, experiment.less_is_better))
 
     @property
@@ -94,7 +94,7 @@ class Trained:
 
     def metric(self, name: str) -> Quantity:
         """Any metric that the recipe compiles, on the test set, or that a trainer returns."""
-        self.arm.experiment.check_metric(name)
+        self.arm.check_metric(name)
         return self._quantity(measures.metric(name))
 
     @property

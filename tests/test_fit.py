@@ -34,6 +34,7 @@ from pytest_ablation.profile import PROFILES
 from pytest_ablation.run import Progress, Watcher
 from pytest_ablation.store import Store
 from pytest_ablation.study import Study
+from pytest_ablation.trained import Trained
 from pytest_ablation.training import checkpoint, evaluation, examples, fit
 from tests.tiny import EXPERIMENT, data, net
 
@@ -790,3 +791,12 @@ def test_a_networks_own_steps_may_tell_of_other_losses() -> None:
     assert run.metrics["g_loss"] == pytest.approx(2 * run.metrics["d_loss"])
     assert len(run.curves["d_loss"]) == len(run.curves["val_g_loss"]) == 2
     assert run.diverged is None
+
+
+def test_a_metric_that_a_network_tracks_itself_may_be_compared() -> None:
+    """What the recipe does not compile was no metric; of Keras's networks it still is none."""
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("f")
+    made = experiment(adversarial, "mse", (), x, x[:, :1])
+    assert Trained(Arm(a_study(), made, "test")).metric("d_loss").name == "baseline.d_loss"
+    with pytest.raises(AblationError, match='no metric "d_loss"'):
+        Trained(Arm(a_study(), replace(made, model=regressing), "test")).metric("d_loss")
