@@ -350,6 +350,23 @@ class Net(ScaledLoss, keras.Model):  # type: ignore[misc]
     """A graph of layers with a loss of its own."""
 
 
+class Doubled(keras.Model):  # type: ignore[misc]
+    """A graph of layers whose own evaluation step tells of twice the loss."""
+
+    def test_step(self, *given: Any) -> Any:
+        """Measure a batch; on JAX its state comes with it."""
+        told = super().test_step(*given)
+        logs = told[0] if isinstance(told, tuple) else told
+        logs = {**logs, "loss": 2 * logs["loss"]}
+        return (logs, *told[1:]) if isinstance(told, tuple) else logs
+
+
+def own_step() -> keras.Model:
+    """Return such a network."""
+    given = keras.Input((6,), name="given")
+    return Doubled(given, layers.Dense(2, name="out")(layers.Dense(4, name="dense1")(given)))
+
+
 def own_chain() -> keras.Model:
     """Return a network of a user's own class that is a Sequential."""
     dense = layers.Dense(4, activation="relu", name="dense1")
@@ -367,6 +384,7 @@ def own_graph() -> keras.Model:
     [
         (own_chain, "dense1", 1),
         (own_graph, "dense1", 1),
+        (own_step, "dense1", 1),
         (nested, "middle/encoder/dense1", 1),
         (nested, "middle/dense1", 0),
         (twice, "encoder/dense1", 2),
