@@ -75,9 +75,9 @@ class Arm:
         Raises:
             AblationError: It does not.
         """
-        from pytest_ablation.network import blueprint
+        if self.has_network:  # Keras is not imported for settings
+            from pytest_ablation.network import blueprint
 
-        if self.has_network:
             model = self.model
             if not blueprint.is_keras(type(model)) or model.metrics:
                 return
