@@ -489,14 +489,6 @@ def test_an_interrupted_session_writes_what_it_found(suite: pytest.Pytester) -> 
     assert len(pytest_ablation.findings(suite.path / "a.json")) == 2
 
 
-def test_processes_write_one_file(suite: pytest.Pytester) -> None:
-    """Under pytest-xdist the controller writes the findings of all processes, once."""
-    write(suite, TESTS)
-    result = suite.runpytest_subprocess("-n2", "--ablation-export=a.json")
-    result.assert_outcomes(passed=1, failed=1)
-    assert sorted(pytest_ablation.findings(suite.path / "a.json").verdict) == ["holds", "violated"]
-
-
 def test_a_plan_writes_no_findings(suite: pytest.Pytester) -> None:
     """What would be trained is not taken for what was found."""
     write(suite, TESTS)

@@ -32,13 +32,13 @@ from tests.tiny import EXPERIMENT, data, net
 STILL = train_with(optimizer=keras.optimizers.SGD(0.0), epochs=1)(EXPERIMENT)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pretrained() -> keras.Model:
     """A trained network, nearly always right."""
     keras.utils.set_random_seed(1)
     model = net()
-    model.compile("adam", EXPERIMENT.recipe.loss, metrics=["accuracy"])
-    model.fit(*examples_of("train"), epochs=60, verbose=0)
+    model.compile(keras.optimizers.Adam(0.005), EXPERIMENT.recipe.loss, metrics=["accuracy"])
+    model.fit(*examples_of("train"), epochs=30, verbose=0)
     assert evaluated(model)["accuracy"] > 0.9
     return model
 

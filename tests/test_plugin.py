@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+import pytest_ablation
+
 IMPORTS = """
 import pytest
 from keras import layers
@@ -950,7 +952,7 @@ def test_each(variant):
 
 
 def test_workers_train_each_trial_once_and_report_together(suite: pytest.Pytester) -> None:
-    """Under pytest-xdist one table comes out, each trial trained once, undecided a status too."""
+    """Under pytest-xdist each trial is trained once, and one table and one file come out of it."""
     write(
         suite,
         """
@@ -963,8 +965,11 @@ def test_doubtful(variant):
     assert variant.accuracy.change >= 0.001
 """,
     )
-    result = suite.runpytest_subprocess("-n2", "--ablation-profile=full", "--ablation-seeds=1")
+    result = suite.runpytest_subprocess(
+        "-n2", "--ablation-profile=full", "--ablation-seeds=1", "--ablation-export=a.json"
+    )
     assert result.ret == pytest.ExitCode.OK
+    assert list(pytest_ablation.findings(suite.path / "a.json").verdict) == ["undecided"]
     result.stdout.fnmatch_lines(
         [
             "*ablation findings*",
