@@ -76,10 +76,10 @@ class Arm:
             AblationError: It does not.
         """
         if self.has_network:  # Keras is not imported for settings
-            from pytest_ablation.network import blueprint
+            from pytest_ablation.network.source import is_keras
 
             model = self.model
-            if not blueprint.is_keras(type(model)) or model.metrics:
+            if not is_keras(type(model)) or model.metrics:
                 return
         self.experiment.check_metric(name)
 

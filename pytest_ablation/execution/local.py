@@ -208,9 +208,8 @@ class Workers:
             not_begun = left - len(begun)
             mean = sum(took) / len(took)
             times = [mean] * not_begun + [progress.seconds_left for progress in begun]
-            seconds = max(
-                sum(times) / self.workers, max(times, default=0.0)
-            )  # the last has no help
+            longest = max(times, default=0.0)  # of which no other worker takes a part
+            seconds = max(sum(times) / self.workers, longest)
         done = len(self._asked & self._over)
         return Board(running=running, done=done, known=done + left, seconds_left=seconds)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import dis
 import hashlib
 import importlib
 import json
@@ -11,18 +10,17 @@ import marshal
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src.saving.serialization_lib import SafeModeScope  # private: no from_config takes it
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
-from pytest_ablation.network import faithful, given, naming
+from pytest_ablation.network import faithful, given, lambdas, naming
 from pytest_ablation.network.adapted import told_what_was_adapted
-from pytest_ablation.network.source import source_hash
+from pytest_ablation.network.source import is_keras, source_hash
 
 
 def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
@@ -36,7 +34,7 @@ def fresh(model_function: Callable[[], keras.Model]) -> keras.Model:
     Raises:
         AblationError: The function returns no Keras model, or one without a configuration, or one
             that its configuration does not tell, or gives it other weights each time; or as of
-            `check_lambdas`.
+            `lambdas.check`.
     """
     model = _called(model_function)
     names = naming.names(model)
@@ -88,7 +86,7 @@ def of(model: keras.Model) -> str:
         AblationError: A network whose configuration Keras cannot give.
     """
     check_sharing(model)
-    check_lambdas(model)
+    lambdas.check(model)
     try:
         with told_what_was_adapted(model):
             config = keras.saving.serialize_keras_object(model)
@@ -155,31 +153,6 @@ def without_config(model: keras.Model) -> AblationError:
         f"{type(model).__name__} gives no configuration (get_config), so it cannot be copied "
         "or edited. Write the network as a Sequential or Functional model."
     )
-
-
-def check_lambdas(layer: keras.layers.Layer) -> None:
-    """Refuse Python's lambdas, in a layer or a network, that no copy of it could call.
-
-    Keras writes a lambda's code, and numbers and texts from around it, and nothing else that it
-    uses: its copy has none of the module's names.
-
-    Raises:
-        AblationError: There is such a lambda.
-    """
-    found = [each for each in layer._flatten_layers() if isinstance(each, keras.layers.Lambda)]
-    used = {each.name: names for each in found if (names := _not_written(each))}
-    if not used:
-        return
-    try:
-        written = set(_lambdas(keras.saving.serialize_keras_object(layer)))
-    except (NotImplementedError, TypeError, ValueError):  # said where a copy is asked for
-        return
-    for name in written & used.keys():  # others are made by a layer of the user's own
-        raise AblationError(
-            f'the lambda of the Lambda layer "{name}" uses {", ".join(used[name])}, which a copy '
-            "of the network could not find; write a function with a name at the top level of a "
-            "module."
-        )
 
 
 def summary(model: keras.Model) -> str:
@@ -256,53 +229,6 @@ def _own_functions(layers: Iterable[Any]) -> list[FunctionType]:
     return list(dict.fromkeys(each for each in values if not is_keras(each)))
 
 
-def _not_written(layer: keras.layers.Lambda) -> list[str]:
-    """Return the names that the lambdas of a layer use, and that Keras does not write with them."""
-    found: dict[str, None] = {}
-    for each in (layer.function, layer.mask, vars(layer).get("_output_shape")):
-        if not isinstance(each, FunctionType) or each.__name__ != "<lambda>":
-            continue
-        code = each.__code__
-        arguments = code.co_varnames[: code.co_argcount]
-        around = zip(code.co_freevars, each.__closure__ or (), strict=True)
-        found |= dict.fromkeys(name for name in _globals(code) if name in each.__globals__)
-        found |= dict.fromkeys(name for name, cell in around if not _is_plain(cell.cell_contents))
-        found |= dict.fromkeys(arguments[len(arguments) - len(each.__defaults__ or ()) :])
-        found |= dict.fromkeys(each.__kwdefaults__ or ())
-    return list(found)
-
-
-def _globals(code: CodeType) -> Iterator[str]:
-    """Yield the names that code looks up in its module, or among Python's own."""
-    yield from (each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL")
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _globals(constant)
-
-
-def _is_plain(value: Any) -> bool:
-    """Tell whether Keras writes a value as it is."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, bool | int | float | str | np.generic)
-
-
-def _lambdas(config: Any) -> Iterator[str]:
-    """Yield the names of the layers in a configuration that has the code of lambdas of theirs."""
-    if isinstance(config, list | tuple):
-        for value in config:
-            yield from _lambdas(value)
-    if not isinstance(config, dict):
-        return
-    parts = [each for each in config.values() if isinstance(each, dict)]
-    if any(each.get("class_name") == "__lambda__" for each in parts) and "name" in config:
-        yield str(config["name"])
-    yield from _lambdas(parts)
-    yield from _lambdas([each for each in config.values() if isinstance(each, list | tuple)])
-
-
 # --------------------------------------------------------------------------------------- seeds
 
 
@@ -377,10 +303,10 @@ def from_config(layer: Any, config: Mapping[str, Any]) -> Any:
     """Return a layer of the class of another, its own classes and functions found likewise.
 
     Raises:
-        AblationError: As of `check_lambdas`.
+        AblationError: As of `lambdas.check`.
     """
     if isinstance(layer, keras.layers.Layer):  # and no operation
-        check_lambdas(layer)
+        lambdas.check(layer)
     said = _with_modules(_unbuilt(dict(config)), _modules([layer]))
     with keras.saving.custom_object_scope(dict(own_objects(said))), SafeModeScope(False):
         return type(layer).from_config(said)
@@ -472,8 +398,3 @@ def _with_modules(config: Any, modules: Mapping[str, str]) -> Any:
     if config.get("class_name") == "function" and isinstance(name, str) and name in modules:
         return {**config, "module": modules[name], "registered_name": name}
     return {key: _with_modules(value, modules) for key, value in config.items()}
-
-
-def is_keras(kind: Any) -> bool:
-    """Tell whether a class or function is Keras's own, or Python's."""
-    return str(kind.__module__).partition(".")[0] in ("keras", "builtins")

@@ -7,7 +7,7 @@ configuration may not say: a copy would be another network, and nobody would not
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,9 @@ import numpy as np
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.network import naming
+from pytest_ablation.network.source import is_users
+
+_UNTOLD = object()
 
 
 def check(model: keras.Model, copy: keras.Model) -> None:
@@ -29,20 +32,15 @@ def check(model: keras.Model, copy: keras.Model) -> None:
     owners: list[dict[int, str]] = [{}, {}]
     for path, layer, other in pairs:
         where = f'"{path}"' if path else type(layer).__name__
-        if name := next(_left_out(layer), ""):
+        if name := next(left_out(layer, layer.get_config(), untold=False), ""):
             raise AblationError(
                 f"{where}: {type(layer).__name__}.get_config() leaves out {name}, and a copy would "
                 "have its default."
             )
-        if not _has_weights_to_compare(layer, other):
+        # What adapt() has learned is among its layer's settings, and no weight of a copy.
+        if not other.weights or isinstance(layer, keras.layers.Normalization):
             continue
-        shapes = [[tuple(each.shape) for each in of.weights] for of in (layer, other)]
-        if shapes[0] != shapes[1]:
-            raise AblationError(
-                f"{where} has weights of the shapes {_said(shapes[0])}, and a copy of it, built of "
-                f"its configuration, {_said(shapes[1])}: what was done to it after it was made is "
-                "not told there."
-            )
+        _check_shapes(where, layer.weights, other.weights)
         for weight, copied in zip(layer.weights, other.weights, strict=True):
             mine, its = (
                 of.setdefault(id(each), where)
@@ -53,15 +51,7 @@ def check(model: keras.Model, copy: keras.Model) -> None:
                     f"{where} shares its {weight.name} with {mine}, and a copy of the network, "
                     "built of its configuration, would have it twice."
                 )
-            is_trained = id(weight) in trained[0]
-            if is_trained != (id(copied) in trained[1]):
-                here, there = ("", " not") if is_trained else ("not ", "")
-                raise AblationError(
-                    f"{where}: its {weight.name} is {here}trained, and in a copy, built of its "
-                    f"configuration, it is{there}. Freeze whole layers of the network "
-                    "(layer.trainable = False); what is within a layer of your own, in its "
-                    "__init__."
-                )
+            _check_trained(where, weight, id(weight) in trained[0], id(copied) in trained[1])
             _check_settings(where, weight, copied)
 
 
@@ -74,9 +64,24 @@ def _pairs(model: keras.Model, copy: keras.Model) -> Iterator[tuple[str, Any, An
         yield path, layer, other
 
 
-def _has_weights_to_compare(layer: Any, other: Any) -> bool:
-    # What adapt() has learned is among its layer's settings, and no weight of a copy.
-    return bool(other.weights) and not isinstance(layer, keras.layers.Normalization)
+def _check_shapes(where: str, weights: Sequence[Any], copies: Sequence[Any]) -> None:
+    shapes, others = ([tuple(each.shape) for each in of] for of in (weights, copies))
+    if shapes != others:
+        raise AblationError(
+            f"{where} has weights of the shapes {_said(shapes)}, and a copy of it, built of its "
+            f"configuration, {_said(others)}: what was done to it after it was made is not told "
+            "there."
+        )
+
+
+def _check_trained(where: str, weight: Any, is_trained: bool, in_a_copy: bool) -> None:
+    if is_trained != in_a_copy:
+        here, there = ("", " not") if is_trained else ("not ", "")
+        raise AblationError(
+            f"{where}: its {weight.name} is {here}trained, and in a copy, built of its "
+            f"configuration, it is{there}. Freeze whole layers of the network (layer.trainable = "
+            "False); what is within a layer of your own, in its __init__."
+        )
 
 
 def _check_settings(where: str, weight: Any, copied: Any) -> None:
@@ -93,23 +98,29 @@ def _config(weight: Any, what: str) -> Any:
     return found and (type(found), str(found.get_config()))
 
 
-def _left_out(layer: Any) -> Iterator[str]:
-    """Yield what a layer of the user's own was made with, and its configuration does not have."""
-    if type(layer).__module__.partition(".")[0] in ("keras", "pytest_ablation"):
+def left_out(thing: Any, config: Any, *, untold: bool) -> Iterator[str]:
+    """Yield what a thing of the user's own was made with, and its configuration does not have.
+
+    Args:
+        thing: A layer, loss, metric or optimizer.
+        config: What its get_config gives.
+        untold: Whether what the thing itself does not tell, as an attribute of the name, counts.
+    """
+    if not is_users(type(thing)) or not isinstance(config, dict):
         return
-    config = layer.get_config()
-    noted = getattr(layer, "_auto_config", None)  # private: Keras notes what a layer is made with
-    for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
-        if name in config or name in ("self", "name", "dtype", "trainable"):
+    noted = getattr(thing, "_auto_config", None)  # private: Keras notes what a layer is made with
+    for name, parameter in inspect.signature(type(thing)).parameters.items():
+        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if not is_named or name in config or name == "dtype":  # which Keras's losses leave out too
             continue
-        known = noted.config if noted is not None else vars(layer)
-        if name in known and not _is(known[name], parameter.default):
+        otherwise = _UNTOLD if untold else parameter.default
+        if noted is not None:
+            value = noted.config.get(name, otherwise)
+        else:
+            value = getattr(thing, name, getattr(thing, f"_{name}", otherwise))
+        if not (value is parameter.default or np.array_equal(value, parameter.default)):
             yield name
 
 
-def _is(value: Any, default: Any) -> bool:
-    return value is default or bool(np.array_equal(value, default))
-
-
-def _said(shapes: list[tuple[int, ...]]) -> str:
+def _said(shapes: Sequence[tuple[int, ...]]) -> str:
     return ", ".join("×".join(map(str, shape)) or "1" for shape in shapes) or "none"

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras.src.backend import get_keras_mask, set_keras_mask  # private: there is no other way
 
+from pytest_ablation.network.source import is_users
+
 
 def of(tensor: Any) -> Any:
     """Return the mask that a tensor carries, if it does."""
@@ -20,7 +22,7 @@ def makes_one(layer: keras.layers.Layer) -> bool:
     """Tell whether a layer makes a mask, which the layers after it may pass on to the answers."""
     if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
         return True
-    return not type(layer).compute_mask.__module__.startswith(("keras.", "pytest_ablation."))
+    return is_users(type(layer).compute_mask)
 
 
 def of_all(structure: Any) -> dict[str, Any]:

@@ -23,6 +23,16 @@ BYTES_A_VALUE = 64
 MOST_WITHIN = 20  # objects, each in another
 
 
+def is_keras(kind: Any) -> bool:
+    """Tell whether a class or function is Keras's own, or Python's."""
+    return _top(kind) in ("keras", "builtins")
+
+
+def is_users(kind: Any) -> bool:
+    """Tell whether a class or function is neither Keras's, nor Python's, nor of this plugin."""
+    return not is_keras(kind) and _top(kind) != "pytest_ablation"
+
+
 def source_hash(thing: Any) -> str:
     """Return the SHA-256 of a class's or function's source, and of what it uses of the user's own.
 
@@ -195,7 +205,7 @@ def _is_looked_into(value: Any) -> bool:
     return _is_own(kind) and not any(_top(base) == "keras" for base in kind.__mro__)
 
 
-def _top(kind: type) -> str:
+def _top(kind: Any) -> str:
     return str(kind.__module__).partition(".")[0]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import CORRECTED
-from pytest_ablation.network import blueprint, masks
+from pytest_ablation.network import masks
 from pytest_ablation.network.precision import USUAL
+from pytest_ablation.network.source import is_keras
 from pytest_ablation.recipe import REGRESSIONS, Recipe
 from pytest_ablation.training.recipe import averages
 
@@ -19,7 +20,7 @@ def corrected(recipe: Recipe, model: Any, data: Dataset) -> dict[str, str]:
     optimizer, labels = recipe.optimizer, data.y_train
     is_number = isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "ui"
     layers = model._flatten_layers()
-    has_own = not all(blueprint.is_keras(type(layer)) for layer in layers)
+    has_own = not all(is_keras(type(layer)) for layer in layers)
     found = {
         "average of weights": not isinstance(optimizer, str | dict) and averages(optimizer),
         "masked answers": any(map(masks.makes_one, model._flatten_layers(include_self=False))),

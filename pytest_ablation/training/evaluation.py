@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.network import masks
+from pytest_ablation.network.source import is_users
 from pytest_ablation.training.device import without_gradients
 from pytest_ablation.training.examples import as_input, as_label, as_tensors
 
@@ -46,7 +47,7 @@ def evaluated(
         answers = masks.carried(answers, masked)
         # A network of the user's own may have a loss and metrics of its own, of the examples too.
         shown = None
-        if is_own(model):
+        if is_users(type(model)):
             shown = as_tensors(as_input(arrays.taken(x, slice(start, stop))))
         if plain is None:
             part = model._compute_loss(shown, given, answers, None, training=False)
@@ -107,12 +108,7 @@ def called(model: keras.Model, x: Arrays) -> Any:
 
 
 def _may_add(layer: keras.layers.Layer) -> bool:
-    return is_own(layer) or layer.activity_regularizer is not None
-
-
-def is_own(layer: keras.layers.Layer) -> bool:
-    """Tell whether a layer, or network, is of a class of the user's own."""
-    return type(layer).__module__.partition(".")[0] not in ("keras", "pytest_ablation")
+    return is_users(type(layer)) or layer.activity_regularizer is not None
 
 
 def overrides(network: type[keras.Model], method: str) -> bool:

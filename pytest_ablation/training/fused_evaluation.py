@@ -17,9 +17,10 @@ import numpy as np
 from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.network import masks
+from pytest_ablation.network.source import is_users
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
-from pytest_ablation.training.evaluation import Measured, is_own, joined, packed, right
+from pytest_ablation.training.evaluation import Measured, joined, packed, right
 from pytest_ablation.training.examples import CURVE_EXAMPLES, as_label, scaled
 
 AT_A_TIME = CURVE_EXAMPLES  # so that an epoch ends with one call
@@ -106,7 +107,7 @@ class Evaluation:
 
     def _shown(self, x: Arrays) -> Any:
         """Return the examples that answers are measured by: of a network of the user's own."""
-        return arrays.mapped(np.ascontiguousarray, x) if is_own(self.model) else None
+        return arrays.mapped(np.ascontiguousarray, x) if is_users(type(self.model)) else None
 
     @cached_property
     def _scores(self) -> Callable[..., Any]:

@@ -16,9 +16,9 @@ from pytest_ablation.data.sample import stratified
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Lesion, Trial
 from pytest_ablation.network import assembly, graph, masks, reading
-from pytest_ablation.network.blueprint import is_keras
 from pytest_ablation.network.lesion import Lesioned, inserted, mask_of
 from pytest_ablation.network.precision import built_in
+from pytest_ablation.network.source import is_keras
 from pytest_ablation.run import Run
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training import smoothing

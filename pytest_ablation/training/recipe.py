@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,8 @@ from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
 from pytest_ablation.network import blueprint, naming
-from pytest_ablation.network.source import source_hash
+from pytest_ablation.network.faithful import left_out
+from pytest_ablation.network.source import is_keras, source_hash
 from pytest_ablation.recipe import SEVERAL, Recipe
 from pytest_ablation.settings import plain
 from pytest_ablation.training import augmentation, callbacks, smoothing, weighting
@@ -28,7 +28,6 @@ from pytest_ablation.training import augmentation, callbacks, smoothing, weighti
 # What a recipe leaves out of its JSON: runs from before it had them keep their fingerprints.
 _UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_weights": None}
 _OF_KERAS = ("optimizer", "learning_rate", "weight_decay", "loss", "metrics", *SEVERAL)
-_LEFT_OUT = object()
 LEAST_SCALE = 0.1  # of a Rescaling, below which it is meant for bytes, as 1/255 and 1/127.5 are
 _OF_THRESHOLDS = (
     keras.metrics.Precision,
@@ -175,7 +174,7 @@ def sources(recipe: Recipe) -> dict[str, str]:
     return {
         f"{kind.__module__}:{kind.__qualname__}": source_hash(kind)
         for kind in kinds
-        if not blueprint.is_keras(kind)
+        if not is_keras(kind)
     }
 
 
@@ -306,7 +305,7 @@ def _serialized(thing: Any, setting: str) -> Any:
         config = keras.saving.serialize_keras_object(thing)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise AblationError(f"{asked}: {blueprint.first_line(error)}.") from error
-    if name := next(_left_out(thing, config["config"]), ""):
+    if name := next(left_out(thing, config["config"], untold=True), ""):
         kind = type(thing).__name__
         raise AblationError(
             f"{asked}: {kind}.get_config() leaves out {name}, and another process would train with "
@@ -325,19 +324,6 @@ def _cannot_be_found(thing: Any) -> str:
         return ""
     is_whole = thing.__name__ == "<lambda>" and not thing.__closure__
     return "" if is_whole and not thing.__code__.co_names else thing.__qualname__
-
-
-def _left_out(thing: Any, config: Any) -> Iterator[str]:
-    """Yield what a thing of the user's own was made with, and its configuration does not have."""
-    if blueprint.is_keras(type(thing)) or not isinstance(config, dict):
-        return
-    for name, parameter in inspect.signature(type(thing)).parameters.items():
-        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        if not is_named or name in config or name == "dtype":  # which Keras's losses leave out too
-            continue
-        value: Any = getattr(thing, name, getattr(thing, f"_{name}", _LEFT_OUT))
-        if not (value is parameter.default or np.array_equal(value, parameter.default)):
-            yield name
 
 
 def _deserialized(thing: Any) -> Any:

@@ -1,0 +1,85 @@
+"""Python's lambdas in a network, of which a copy built of its configuration has the code alone."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+import keras
+import numpy as np
+
+from pytest_ablation.errors import AblationError
+
+
+def check(layer: keras.layers.Layer) -> None:
+    """Refuse Python's lambdas, in a layer or a network, that no copy of it could call.
+
+    Keras writes a lambda's code, and numbers and texts from around it, and nothing else that it
+    uses: its copy has none of the module's names.
+
+    Raises:
+        AblationError: There is such a lambda.
+    """
+    found = [each for each in layer._flatten_layers() if isinstance(each, keras.layers.Lambda)]
+    used = {each.name: names for each in found if (names := _not_written(each))}
+    if not used:
+        return
+    try:
+        written = set(_lambdas(keras.saving.serialize_keras_object(layer)))
+    except (NotImplementedError, TypeError, ValueError):  # said where a copy is asked for
+        return
+    for name in written & used.keys():  # others are made by a layer of the user's own
+        raise AblationError(
+            f'the lambda of the Lambda layer "{name}" uses {", ".join(used[name])}, which a copy '
+            "of the network could not find; write a function with a name at the top level of a "
+            "module."
+        )
+
+
+def _not_written(layer: keras.layers.Lambda) -> list[str]:
+    """Return the names that the lambdas of a layer use, and that Keras does not write with them."""
+    found: dict[str, None] = {}
+    for each in (layer.function, layer.mask, vars(layer).get("_output_shape")):
+        if not isinstance(each, FunctionType) or each.__name__ != "<lambda>":
+            continue
+        code = each.__code__
+        arguments = code.co_varnames[: code.co_argcount]
+        around = zip(code.co_freevars, each.__closure__ or (), strict=True)
+        found |= dict.fromkeys(name for name in _globals(code) if name in each.__globals__)
+        found |= dict.fromkeys(name for name, cell in around if not _is_plain(cell.cell_contents))
+        found |= dict.fromkeys(arguments[len(arguments) - len(each.__defaults__ or ()) :])
+        found |= dict.fromkeys(each.__kwdefaults__ or ())
+    return list(found)
+
+
+def _globals(code: CodeType) -> Iterator[str]:
+    """Yield the names that code looks up in its module, or among Python's own."""
+    yield from (each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _globals(constant)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether Keras writes a value as it is."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
+
+
+def _lambdas(config: Any) -> Iterator[str]:
+    """Yield the names of the layers in a configuration that has the code of lambdas of theirs."""
+    if isinstance(config, list | tuple):
+        for value in config:
+            yield from _lambdas(value)
+    if not isinstance(config, dict):
+        return
+    parts = [each for each in config.values() if isinstance(each, dict)]
+    if any(each.get("class_name") == "__lambda__" for each in parts) and "name" in config:
+        yield str(config["name"])
+    yield from _lambdas(parts)
+    yield from _lambdas([each for each in config.values() if isinstance(each, list | tuple)])
