@@ -139,7 +139,7 @@ class Arm:
         """Test examples at the profile's size; of data that is no Dataset, what a run told of."""
         if self.experiment.dataset is None:
             return max((run.tested for run in self.known), default=0)
-        return arrays.count(self.study.reduced(self.experiment.dataset).y_test)
+        return arrays.count(self.study.supplies.reduced(self.experiment.dataset).y_test)
 
     @cached_property
     def _plain(self) -> Trial:

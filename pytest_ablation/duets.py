@@ -90,7 +90,7 @@ class Duets:
     def _timing(self, variant: Arm, baseline: Arm, settled: Settled) -> Timing:
         study = self.study
         first, second = (
-            (arm.trial(0), study.source(arm.experiment)) for arm in (variant, baseline)
+            (arm.trial(0), study.supplies.data(arm.experiment)) for arm in (variant, baseline)
         )
         return Timing(
             variant=first,
@@ -100,7 +100,7 @@ class Duets:
             settled=settled,
             seconds=DUET_SECONDS,
             name=f"time a step, {variant.description} against baseline",
-            modules=study.modules(variant, baseline),
-            initial=study.initial(variant, baseline),
+            modules=study.supplies.modules(variant, baseline),
+            initial=study.supplies.initial(variant, baseline),
             resources=resources.most([variant.resources, baseline.resources]),
         )

@@ -223,5 +223,5 @@ def _per_class(arm: Arm, baseline: Arm) -> tuple[ClassChange, ...]:
     data, theirs = arm.experiment.dataset, baseline.experiment.dataset
     if data is None or theirs is None or data.y_test is not theirs.y_test:
         return ()  # of another test set, a class's change is not the ablation's alone
-    labels = arm.study.reduced(data).y_test
+    labels = arm.study.supplies.reduced(data).y_test
     return per_class.of(arm.known, baseline.known, labels, data.classes)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import arrays, trainer
 from pytest_ablation.ablation import Ablation
 from pytest_ablation.arm import Arm
-from pytest_ablation.dataset import Dataset
 from pytest_ablation.duets import Duets
 from pytest_ablation.entry import DamagedEntryError, Kept, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import (
-    Initial,
     Lesioning,
     Probing,
     Together,
@@ -32,10 +29,10 @@ from pytest_ablation.profile import Profile
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Run
 from pytest_ablation.store import Store
+from pytest_ablation.supplies import Supplies
 from pytest_ablation.trainer import Made
 
 if TYPE_CHECKING:
-    from pytest_ablation.network.given import Given
     from pytest_ablation.reference import Reference
 
 LOOKED_AHEAD = 2  # seeds of an arm that are trained on a guess where nothing else is to be done
@@ -56,6 +53,7 @@ class Study:
         reference: What an earlier session saved, to compare with; None where none is named.
         trained: Fingerprints of the trials trained in this session.
         duets: Their steps, timed side by side.
+        supplies: What they need in the process that trains.
     """
 
     store: Store
@@ -68,6 +66,7 @@ class Study:
     reference: Reference | None = None
     trained: list[str] = field(default_factory=list)
     duets: Duets = field(init=False)
+    supplies: Supplies = field(init=False)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
@@ -80,14 +79,12 @@ class Study:
     _recipes: dict[tuple[int, int], tuple[Recipe, tuple[Recipe, str, Mapping[str, str]]]] = field(
         default_factory=dict
     )
-    _data: dict[str, Dataset] = field(default_factory=dict)
-    _sources: dict[str, Callable[[], Any]] = field(default_factory=dict)
-    _initials: dict[str, Callable[[], Given]] = field(default_factory=dict)
     _made: dict[str | Callable[..., Any], Made] = field(default_factory=dict)
     _started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         self.duets = Duets(self)
+        self.supplies = Supplies(self.store, self.profile, self.executor)
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -277,10 +274,10 @@ class Study:
         trial = arm.trial(0)
         return Probing(
             trial=trial,
-            data=self.source(arm.experiment),
+            data=self.supplies.data(arm.experiment),
             name=f"{arm.description}, a few steps",
-            modules=self.modules(arm),
-            initial=self.initial(arm),
+            modules=self.supplies.modules(arm),
+            initial=self.supplies.initial(arm),
             resources=arm.resources,
         )
 
@@ -297,13 +294,13 @@ class Study:
     def _training(self, arm: Arm, seed: int) -> Training:
         return Training(
             trial=arm.trial(seed),
-            data=self.source(arm.experiment),
+            data=self.supplies.data(arm.experiment),
             name=f"{arm.description}, seed {seed}",
             store=self.store,
             session=self.name,
             newer_than=self.newer_than,
-            modules=self.modules(arm),
-            initial=self.initial(arm),
+            modules=self.supplies.modules(arm),
+            initial=self.supplies.initial(arm),
             function=arm.made.function if arm.made and self.executor.scratch is None else None,
             resources=arm.resources,
             keeps_weights=arm.keeps_weights,
@@ -331,54 +328,6 @@ class Study:
                 self.executor.queue(task)
                 self._lesionings |= dict.fromkeys(left, task)
         return self._lesionings[arm.trial(seed).fingerprint]
-
-    def source(self, experiment: Experiment) -> Callable[[], Any]:
-        """Return what gives the data at the profile's size, in the process that trains."""
-        scratch, data = self.executor.scratch, experiment.dataset
-        if data is None:
-            return partial(_as_it_is, experiment.data)
-        if scratch is None:
-            return partial(self.reduced, data)
-        key = data.fingerprint
-        if key not in self._sources:
-            from pytest_ablation.data import maps, sample
-
-            try:
-                entry = maps.shared(self.store.folder / "data", data)
-            except OSError:
-                entry = maps.shared(scratch, data)
-            share, most = self.profile.share, self.profile.most_tested
-            self._sources[key] = partial(sample.opened, entry, share, most)
-        return self._sources[key]
-
-    def initial(self, *arms: Arm) -> Initial:
-        """Return what gives the weights that arms' trainings start from, by their fingerprint."""
-        given = {arm.trial(0).initial_weights: arm for arm in arms}
-        return {name: self._initial(name, arm) for name, arm in given.items() if name}
-
-    def _initial(self, name: str, arm: Arm) -> Callable[[], Given]:
-        scratch = self.executor.scratch
-        if scratch is None:
-            return partial(_as_it_is, arm.given)
-        if name not in self._initials:
-            from pytest_ablation.training import initial
-
-            try:
-                path = initial.kept(self.store.folder / "initial", arm.given)
-            except OSError:
-                path = initial.kept(scratch, arm.given)
-            self._initials[name] = partial(initial.opened, path)
-        return self._initials[name]
-
-    def modules(self, *arms: Arm) -> dict[str, str]:
-        """Return the files of the user's own modules that arms' trials need, by name."""
-        if self.executor.scratch is None:
-            return {}
-        named = {name.partition(":")[0] for arm in arms for name in arm.trial(0).sources}
-        modules = {name: sys.modules.get(name) for name in sorted(named)}
-        files = {name: getattr(module, "__file__", None) for name, module in modules.items()}
-        known = {name: file for name, file in files.items() if file is not None}
-        return known | {name: f for arm in arms if arm.made for name, f in arm.made.files.items()}
 
     def made_of(self, train: str | Callable[..., Any]) -> Made:
         """Return what a trainer is made of."""
@@ -416,16 +365,3 @@ class Study:
             said = shorter, recipes.serialized(shorter), recipes.sources(shorter)
             self._recipes[key] = recipe, said
         return self._recipes[key][1]
-
-    def reduced(self, data: Dataset) -> Dataset:
-        """Return the data at the profile's size."""
-        from pytest_ablation.data import sample
-
-        if data.fingerprint not in self._data:
-            share, most = self.profile.share, self.profile.most_tested
-            self._data[data.fingerprint] = sample.reduced(data, share, most)
-        return self._data[data.fingerprint]
-
-
-def _as_it_is(data: Any) -> Any:
-    return data
