@@ -26,7 +26,7 @@ from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import examples
 from tests.test_execution import workers_of
-from tests.tiny import EXPERIMENT, data, net
+from tests.tiny import EXPERIMENT, data, net, with_weights
 
 # Where nothing is learned a run tells what its training started from.
 STILL = train_with(optimizer=keras.optimizers.SGD(0.0), epochs=1)(EXPERIMENT)
@@ -164,20 +164,10 @@ def test_where_no_weights_are_given_the_seed_decides(study: Study) -> None:
     assert arm.run(0).metrics["loss"] != arm.run(1).metrics["loss"]
 
 
-def test_other_weights_are_another_training(pretrained: keras.Model, study: Study) -> None:
+def test_other_weights_are_another_training(study: Study) -> None:
     """A run of the weights of last week is none of today's."""
-    arrays = pretrained.get_weights()
-    names = []
-    for factor in (1, 2):
-        weights = [factor * array for array in arrays]
-
-        def function(weights: list[Any] = weights) -> keras.Model:
-            model = net()
-            model.set_weights(weights)
-            return model
-
-        names.append(study.baseline(replace(STILL, model=function)).trial(0).fingerprint)
-    assert len(set(names)) == 2
+    arms = [study.baseline(replace(STILL, model=with_weights(net, value))) for value in (0.1, 0.2)]
+    assert len({arm.trial(0).fingerprint for arm in arms}) == 2
 
 
 def test_weights_that_change_from_call_to_call_are_refused(study: Study) -> None:
@@ -283,14 +273,7 @@ def deep() -> keras.Model:
 
 def test_of_many_layers_that_only_start_otherwise_there_is_one_line(study: Study) -> None:
     """A pretrained body has a hundred, and what else an edit changed would be lost among them."""
-    arrays = [np.full(variable.shape, 0.1, "f") for variable in deep().weights]
-
-    def function() -> keras.Model:
-        model = deep()
-        model.set_weights(arrays)
-        return model
-
-    experiment = replace(STILL, model=function)
+    experiment = replace(STILL, model=with_weights(deep, 0.1))
     variant = study.variant(experiment, use(deep) + remove("dense5"))
     assert str(difference(variant, study.baseline(experiment))).splitlines() == [
         "− dense5 (Dense): −6 parameters, −10 FLOP",

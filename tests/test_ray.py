@@ -28,7 +28,7 @@ from pytest_ablation.store import Store
 from pytest_ablation.study import Study
 from pytest_ablation.training import fit, initial
 from pytest_ablation.verdict import Bound
-from tests.tiny import EXPERIMENT, net
+from tests.tiny import EXPERIMENT, net, with_weights
 
 ray = pytest.importorskip("ray")
 
@@ -161,14 +161,7 @@ def test_a_node_trains_as_this_process_does(study: Study) -> None:
 
 def test_a_node_is_given_the_weights_to_start_from(study: Study) -> None:
     """A node has no function to ask for them."""
-    arrays = [np.full(variable.shape, 0.1, "f") for variable in net().weights]
-
-    def pretrained() -> keras.Model:
-        model = net()
-        model.set_weights(arrays)
-        return model
-
-    arm = study.baseline(replace(EXPERIMENT, model=pretrained))
+    arm = study.baseline(replace(EXPERIMENT, model=with_weights(net, 0.1)))
     initial.provide({arm.trial(0).initial_weights: lambda: arm.given})
     here = fit.train(arm.trial(0), EXPERIMENT.data, lambda progress: None)
     assert arm.given

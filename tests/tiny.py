@@ -1,5 +1,7 @@
 """A tiny experiment that trains in a second; tests copy this file into their suites."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import layers
@@ -20,6 +22,17 @@ def net() -> keras.Model:
             layers.Dense(2, activation="softmax", name="classes"),
         ]
     )
+
+
+def with_weights(function: Callable[[], keras.Model], value: float) -> Callable[[], keras.Model]:
+    """Return a function that gives another's network weights, all of one value."""
+
+    def given() -> keras.Model:
+        model = function()
+        model.set_weights([np.full(variable.shape, value, "f") for variable in model.weights])
+        return model
+
+    return given
 
 
 def data() -> Dataset:
