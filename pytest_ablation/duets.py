@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeGuard
 
-from pytest_ablation import resources
 from pytest_ablation.arm import Arm
 from pytest_ablation.execution.task import Timing
 from pytest_ablation.pairs import Settled
@@ -100,7 +99,5 @@ class Duets:
             settled=settled,
             seconds=DUET_SECONDS,
             name=f"time a step, {variant.description} against baseline",
-            modules=study.supplies.modules(variant, baseline),
-            initial=study.supplies.initial(variant, baseline),
-            resources=resources.most([variant.resources, baseline.resources]),
+            needs=study.supplies.needs(variant, baseline),
         )

@@ -82,11 +82,14 @@ def _said(node: Mapping[str, float]) -> str:
 
 def most(texts: Iterable[str]) -> str:
     """Return what is enough for each of some texts; the empty ones ask for nothing."""
+    asked = set(filter(None, texts))
+    if len(asked) < 2:
+        return "".join(asked)
     amounts: dict[str, float] = {}
-    for each in filter(None, texts):
+    for each in asked:
         for name, amount in parsed(each).amounts.items():
             amounts[name] = max(amount, amounts.get(name, 0.0))
-    return str(Resources(amounts=amounts)) if amounts else ""
+    return str(Resources(amounts=amounts))
 
 
 def parsed(text: str) -> Resources:

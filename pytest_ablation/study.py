@@ -18,12 +18,7 @@ from pytest_ablation.duets import Duets
 from pytest_ablation.entry import DamagedEntryError, Kept, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.executor import Executor
-from pytest_ablation.execution.task import (
-    Lesioning,
-    Probing,
-    Together,
-    Training,
-)
+from pytest_ablation.execution.task import Lesioning, Probing, Together, Training
 from pytest_ablation.experiment import Experiment
 from pytest_ablation.profile import Profile
 from pytest_ablation.recipe import Recipe
@@ -276,9 +271,7 @@ class Study:
             trial=trial,
             data=self.supplies.data(arm.experiment),
             name=f"{arm.description}, a few steps",
-            modules=self.supplies.modules(arm),
-            initial=self.supplies.initial(arm),
-            resources=arm.resources,
+            needs=self.supplies.needs(arm),
         )
 
     def is_kept(self, key: str) -> bool:
@@ -299,10 +292,8 @@ class Study:
             store=self.store,
             session=self.name,
             newer_than=self.newer_than,
-            modules=self.supplies.modules(arm),
-            initial=self.supplies.initial(arm),
+            needs=self.supplies.needs(arm),
             function=arm.made.function if arm.made and self.executor.scratch is None else None,
-            resources=arm.resources,
             keeps_weights=arm.keeps_weights,
             fused=arm.fused,
         )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.execution.executor import Executor
-from pytest_ablation.execution.task import Initial
+from pytest_ablation.execution.needs import Needs
 from pytest_ablation.experiment import Experiment
 from pytest_ablation.profile import Profile
+from pytest_ablation.resources import most
 from pytest_ablation.store import Store
 
 if TYPE_CHECKING:
@@ -68,12 +69,16 @@ class Supplies:
             self._data[key] = partial(sample.opened, entry, share, most)
         return self._data[key]
 
-    def initial(self, *arms: Arm) -> Initial:
-        """Return what gives the weights that arms' trainings start from, by their fingerprint."""
-        by_name = {arm.trial(0).initial_weights: arm for arm in arms}
-        return {name: self._of_given(name, arm.given) for name, arm in by_name.items() if name}
+    def needs(self, *arms: Arm) -> Needs:
+        """Return what arms' trainings need beside their data."""
+        given = {arm.trial(0).initial_weights: arm.given for arm in arms}
+        return Needs(
+            modules=self._modules(arms),
+            initial={name: self._initially(name, given[name]) for name in given if name},
+            resources=most(arm.resources for arm in arms),
+        )
 
-    def _of_given(self, name: str, given: Given) -> Callable[[], Given]:
+    def _initially(self, name: str, given: Given) -> Callable[[], Given]:
         scratch = self.executor.scratch
         if scratch is None:
             return partial(_as_it_is, given)
@@ -87,8 +92,7 @@ class Supplies:
             self._initial[name] = partial(initial.opened, path)
         return self._initial[name]
 
-    def modules(self, *arms: Arm) -> dict[str, str]:
-        """Return the files of the user's own modules that arms' trials need, by name."""
+    def _modules(self, arms: Iterable[Arm]) -> dict[str, str]:
         if self.executor.scratch is None:
             return {}
         named = {name.partition(":")[0] for arm in arms for name in arm.trial(0).sources}

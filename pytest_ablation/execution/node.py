@@ -139,9 +139,7 @@ def _done(sent: Sent, node: str) -> Returned:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
         # What the session has is too old for it, or it would not have sent the task.
-        task = with_trainings(
-            sent.task, lambda each: replace(each, store=store, newer_than=0.0, modules={})
-        )
+        task = with_trainings(sent.task, lambda each: replace(each, store=store, newer_than=0.0))
         if isinstance(task, Timing):
             task = replace(task, store=store)
         result = worker.done(task, tell)
@@ -209,17 +207,17 @@ def with_data(task: Task, carried: Callable[[Any], Any]) -> Task:
     if isinstance(task, Timing):
         (variant, one), (baseline, other) = task.variant, task.baseline
         task = replace(task, variant=(variant, carried(one)), baseline=(baseline, carried(other)))
-        return _with_initial(task, carried)
+        return _carrying(task, carried)
     if isinstance(task, Probing):
-        return _with_initial(replace(task, data=carried(task.data)), carried)
+        return _carrying(replace(task, data=carried(task.data)), carried)
     return with_trainings(
-        task, lambda each: _with_initial(replace(each, data=carried(each.data)), carried)
+        task, lambda each: _carrying(replace(each, data=carried(each.data)), carried)
     )
 
 
-def _with_initial(task: _Own, carried: Callable[[Any], Any]) -> _Own:
-    initial = {name: carried(source) for name, source in task.initial.items()}
-    return replace(task, initial=initial, modules={})
+def _carrying(task: _Own, carried: Callable[[Any], Any]) -> _Own:
+    initial = {name: carried(source) for name, source in task.needs.initial.items()}
+    return replace(task, needs=replace(task.needs, initial=initial, modules={}))
 
 
 def _check_versions(trial: Trial, node: str) -> None:

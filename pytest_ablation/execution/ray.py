@@ -193,11 +193,11 @@ class Cluster:
             AblationError: No node has what the task is given.
         """
         backend = node.trials(task)[0].versions.get("backend", "")
-        kind = task.resources, task.threads, backend
+        kind = task.needs.resources, task.threads, backend
         if kind not in self._do:
-            given = self._resources(task.resources)
-            check(given, nodes(), f'Recipe(resources="{task.resources}")')
-            self._given[task.resources] = given
+            given = self._resources(task.needs.resources)
+            check(given, nodes(), f'Recipe(resources="{task.needs.resources}")')
+            self._given[task.needs.resources] = given
             threads = min(given.threads, task.threads or given.threads)
             self._do[kind] = ray.remote(
                 **given.options,

@@ -63,8 +63,7 @@ def _seconds_a_step(
         trial=task.trial,
         data=task.data,
         name=f"{task.name}: trying",
-        modules=task.modules,
-        initial=task.initial,
+        needs=task.needs,
     )
     futures = [slot.start(probing, timeout) for slot in slots]
     while not all(future.done() for future in futures):

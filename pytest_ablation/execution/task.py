@@ -1,21 +1,17 @@
 """A task: what training is asked for, as plain data, and how it is done.
 
 A task names all that it needs, so that any process with the same packages can do it. Each has a
-key, which tells it from others, a name, which says what to call it, the most threads that it is to
-be done with, None for all that there are, what it is given on a cluster, the user's own modules
-that it needs, the trials that no other process may be at meanwhile, and says whether Keras is what
-does it.
+key, which tells it from others, a name, which says what to call it, what it needs beside its data,
+the most threads that it is to be done with, None for all that there are, the trials that no other
+process may be at meanwhile, and says whether Keras is what does it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
 import pkgutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,16 +20,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
+from pytest_ablation.execution.needs import Needs
 from pytest_ablation.experiment import KERAS_TRAINER, Trial
 from pytest_ablation.run import Duet, Progress, Run, Watcher
 from pytest_ablation.store import Store
 
 if TYPE_CHECKING:
-    from pytest_ablation.network.given import Given
     from pytest_ablation.training.duet import Step
 
 Tell = Callable[[Progress], None]
-Initial = Mapping[str, Callable[[], "Given"]]
 State = tuple[dict[str, Any], list[Any]]  # numbers by name, and arrays
 
 
@@ -64,9 +59,7 @@ class Training:
         store: Where its run and its unfinished state are kept.
         session: Who asks for it.
         newer_than: Seconds since the epoch; an older run in the store does not count.
-        modules: Files of the user's own modules that it needs, by name.
-        initial: What gives the weights that it starts from, by their fingerprint.
-        resources: What it is given on a cluster; empty for the cluster's default.
+        needs: What it needs beside its data.
         function: The user's own trainer, where it is called in the process that knows it.
         keeps_weights: Whether the trained weights are kept, for lesions.
         fused: Whether whole epochs are trained on the device.
@@ -80,9 +73,7 @@ class Training:
     store: Store
     session: str = ""
     newer_than: float = 0.0
-    modules: Mapping[str, str] = field(default_factory=dict)
-    initial: Initial = field(default_factory=dict)
-    resources: str = ""
+    needs: Needs = field(default_factory=Needs)
     function: Callable[..., Any] | None = None
     keeps_weights: bool = False
     fused: bool = False
@@ -127,19 +118,9 @@ class Together:
     name: str
 
     @property
-    def resources(self) -> str:
-        """What it is given on a cluster."""
-        return self.trainings[0].resources
-
-    @property
-    def modules(self) -> Mapping[str, str]:
-        """Files of the user's own modules that it needs, by name."""
-        return self.trainings[0].modules
-
-    @property
-    def initial(self) -> Initial:
-        """What gives the weights that they start from, by their fingerprint."""
-        return self.trainings[0].initial
+    def needs(self) -> Needs:
+        """What it needs beside its data."""
+        return self.trainings[0].needs
 
     @property
     def is_by_keras(self) -> bool:
@@ -180,7 +161,7 @@ class Together:
         if not left:
             return []
         store = left[0].store
-        _provide(self)
+        self.needs.provide()
         told = tell or (lambda progress: store.tell(self.key, self.name, progress))
         watchers = [
             Watcher(told, store.checkpoint(each.key), file)
@@ -243,9 +224,7 @@ class Timing:
         settled: Asked now and then whether the ratio is known well enough.
         seconds: How long to measure, at most.
         name: What to call it.
-        modules: Files of the user's own modules that it needs, by name.
-        initial: What gives the weights that they start from, by their fingerprint.
-        resources: As a training's.
+        needs: What it needs beside its data.
     """
 
     is_by_keras: ClassVar[bool] = True
@@ -258,9 +237,7 @@ class Timing:
     settled: Callable[[Duet], bool]
     seconds: float
     name: str
-    modules: Mapping[str, str] = field(default_factory=dict)
-    initial: Initial = field(default_factory=dict)
-    resources: str = ""
+    needs: Needs = field(default_factory=Needs)
 
     @property
     def threads(self) -> int | None:
@@ -276,7 +253,7 @@ class Timing:
         """Do it."""
         from pytest_ablation.training.duet import duet
 
-        _provide(self)
+        self.needs.provide()
         steps = [self._stepping(trial, data()) for trial, data in (self.variant, self.baseline)]
         return Result(value=duet(*steps, seconds=self.seconds, settled=self.settled), trained=True)
 
@@ -301,9 +278,7 @@ class Probing:
         trial: Of which trial.
         data: Gives its data, at the profile's size.
         name: What to call it.
-        modules: Files of the user's own modules that it needs, by name.
-        initial: What gives the weights that it starts from, by their fingerprint.
-        resources: As a training's.
+        needs: What it needs beside its data.
     """
 
     threads: ClassVar[int | None] = None
@@ -313,9 +288,7 @@ class Probing:
     trial: Trial
     data: Callable[[], Dataset]
     name: str
-    modules: Mapping[str, str] = field(default_factory=dict)
-    initial: Initial = field(default_factory=dict)
-    resources: str = ""
+    needs: Needs = field(default_factory=Needs)
 
     @property
     def key(self) -> str:
@@ -326,7 +299,7 @@ class Probing:
         """Do it; gives the median of seconds a step."""
         from pytest_ablation.training.duet import few_steps
 
-        _provide(self)
+        self.needs.provide()
         return Result(value=few_steps(self.trial, self.data()), trained=False)
 
 
@@ -350,19 +323,9 @@ class Lesioning:
     name: str
 
     @property
-    def resources(self) -> str:
-        """What it is given on a cluster."""
-        return self.source.resources
-
-    @property
-    def modules(self) -> Mapping[str, str]:
-        """Files of the user's own modules that it needs, by name."""
-        return self.source.modules
-
-    @property
-    def initial(self) -> Initial:
-        """What gives the weights that the network starts from, by their fingerprint."""
-        return self.source.initial
+    def needs(self) -> Needs:
+        """What it needs beside its data."""
+        return self.source.needs
 
     @property
     def locks(self) -> tuple[str, ...]:
@@ -391,7 +354,7 @@ class Lesioning:
             if run is None or kept is None:
                 run, kept = self._anew(tell, weights, Path(elsewhere) / "weights")
             trained = lesion.Trained(source.trial, run, kept[1])
-        _provide(self)
+        self.needs.provide()
         runs = lesion.evaluate(trained, self.trials, source.data())
         for trial, run, name in zip(self.trials, runs, self.names, strict=True):
             store.save(trial, run, name, source.session)
@@ -417,26 +380,3 @@ class Lesioning:
 
 
 Task = Training | Together | Timing | Probing | Lesioning
-
-
-def _provide(task: Task) -> None:
-    """Make ready what a task needs: weights to start from, and the user's modules.
-
-    They are imported as pytest did, which may have found them by their files alone.
-    """
-    if task.initial:
-        from pytest_ablation.training import initial
-
-        initial.provide(task.initial)
-    for name, file in task.modules.items():
-        known = sys.modules.get(name)
-        if known is None:
-            with suppress(ImportError):
-                known = importlib.import_module(name)
-        if getattr(known, "__file__", None) == file:
-            continue
-        spec = importlib.util.spec_from_file_location(name, file)
-        if spec is not None and spec.loader is not None:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)

@@ -56,7 +56,7 @@ def done(task: Task, tell: Tell | None = None) -> Result | None:
             warnings.simplefilter("always", AblationWarning)
             result = task(wait=False, tell=tell)
     except Exception as error:
-        if not _can_be_sent(error, task.modules):
+        if not _can_be_sent(error, task.needs.modules):
             trace = "".join(traceback.format_exception(error))
             raise TrainingError(with_last_lines(type(error).__name__, trace)) from error
         raise
