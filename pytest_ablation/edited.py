@@ -59,7 +59,7 @@ class EditedModel:
         base = weightless.looked_at(self.base, self.shapes)
         edited = _applied_to_known(base, self.steps, self.shapes)
         model = _assembled(edited.network, self.steps)
-        given.carry(model, given.of(edited.source))
+        given.carry(model, edited.source)
         return model
 
 

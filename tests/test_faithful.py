@@ -70,6 +70,42 @@ class Tied(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
         return cls(keras.saving.deserialize_keras_object(config.pop("embedding")), **config)
 
 
+class Scaling(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer with settings that are no arguments, some of them known when it is built."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.gain, self.axes = 1.0, [0, 1]
+        self.width: int | None = None
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Note how wide its input is."""
+        self.width = int(shape[-1])
+        self.last = len(shape) - 1
+
+    def call(self, x: Any) -> Any:
+        """Return a multiple of its input."""
+        return self.gain * x
+
+
+class Adversarial(keras.Sequential):  # type: ignore[misc] # Keras is Any to mypy
+    """A network with a `compile` that takes more than Keras's."""
+
+    def compile(self, beta: float = 1.0, **settings: Any) -> None:
+        """Note its own argument."""
+        super().compile(**settings)
+        self.beta = beta
+
+
+class Demanding(keras.Sequential):  # type: ignore[misc] # Keras is Any to mypy
+    """One whose `compile` must be given more."""
+
+    def compile(self, critic: Any, **settings: Any) -> None:
+        """Note its own argument."""
+        super().compile(**settings)
+        self.critic = critic
+
+
 class Whole(keras.Model):  # type: ignore[misc] # Keras is Any to mypy
     """A network whose call is code of its own."""
 
@@ -160,9 +196,49 @@ def tied() -> keras.Model:
     return keras.Model(words, Tied(embedding, name="head")(x))
 
 
+def unscaled() -> keras.Model:
+    """Return a network with a layer that is as its class makes it."""
+    return of(Scaling(name="scaling"))
+
+
+def scaled() -> keras.Model:
+    """Return one where something was set on the layer afterwards."""
+    model = unscaled()
+    model.get_layer("scaling").gain = 5.0
+    return model
+
+
+def along_other_axes() -> keras.Model:
+    """Return one where what was set is a list."""
+    model = unscaled()
+    model.get_layer("scaling").axes = [0, 2]
+    return model
+
+
+def uncompiled() -> keras.Model:
+    """Return a network of a class with an own `compile`, which a training calls."""
+    return Adversarial([keras.Input((8,)), layers.Dense(1)])
+
+
+def compiled() -> keras.Model:
+    """Return one that was compiled with what a training does not know."""
+    model = uncompiled()
+    model.compile(beta=3.0)
+    return model
+
+
+def demanding() -> keras.Model:
+    """Return a network that a training cannot compile."""
+    return Demanding([keras.Input((8,)), layers.Dense(1)])
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
+        (scaled, '"scaling": its gain is 5.0, and in a copy, .* it is 1.0. Take it in __init__'),
+        (along_other_axes, r'"scaling": its axes is \[0, 2\], and in a copy, .* it is \[0, 1\]'),
+        (compiled, r"Adversarial.compile\(\) takes beta, .* Have the network take beta in its __i"),
+        (demanding, r"Demanding.compile\(\) takes critic, "),
         (part_frozen, '"block": its kernel is not trained, and in a copy, .* it is.'),
         (weight_frozen, '"first": its kernel is not trained'),
         (top_frozen, '"out": its kernel is not trained'),
@@ -182,7 +258,7 @@ def test_what_a_configuration_does_not_tell_is_refused(
             look(function)
 
 
-@pytest.mark.parametrize("function", [plain, at_its_default, Whole])
+@pytest.mark.parametrize("function", [plain, at_its_default, unscaled, uncompiled, Whole])
 def test_what_a_configuration_tells_is_taken(function: Callable[[], keras.Model]) -> None:
     """What can be copied is studied, whatever its layers are made of."""
     model = weightless.looked_at(function)

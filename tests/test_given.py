@@ -230,6 +230,11 @@ def half_given(pretrained: keras.Model) -> Experiment:
         (remove("drop1"), True, None),
         (configure("dense1", activation="tanh"), True, None),
         (configure("dense1", units=12), False, "~ dense1: units 16 → 12, given weights → initial"),
+        (
+            configure("dense1", kernel_initializer="he_normal"),
+            False,
+            "~ dense1: kernel_initializer GlorotUniform → HeNormal, given weights → initial",
+        ),
         (put("dense1", layers.EinsumDense("ab,bc->ac", 16, name="dense1")), False, None),
         (use(net), False, "~ dense1: given weights → initial weights"),
         (remove("drop1") + remove("drop2"), True, None),

@@ -18,7 +18,9 @@ from pytest_ablation.errors import AblationError
 from pytest_ablation.network import naming
 from pytest_ablation.network.source import is_users
 
+_NONE = inspect.Parameter.empty
 _UNTOLD = object()
+_OF_EACH = ("name", "seed")  # which no two layers share
 
 
 def check(model: keras.Model, copy: keras.Model) -> None:
@@ -27,6 +29,7 @@ def check(model: keras.Model, copy: keras.Model) -> None:
     Raises:
         AblationError: It does not; names the layer, and says what to write instead.
     """
+    _check_compile(model)
     pairs = list(_pairs(model, copy))
     trained = [{id(each) for each in network.trainable_variables} for network in (model, copy)]
     owners: list[dict[int, str]] = [{}, {}]
@@ -37,6 +40,7 @@ def check(model: keras.Model, copy: keras.Model) -> None:
                 f"{where}: {type(layer).__name__}.get_config() leaves out {name}, and a copy would "
                 "have its default."
             )
+        _check_attributes(where, layer, other)
         # What adapt() has learned is among its layer's settings, and no weight of a copy.
         if not other.weights or isinstance(layer, keras.layers.Normalization):
             continue
@@ -55,6 +59,21 @@ def check(model: keras.Model, copy: keras.Model) -> None:
             _check_settings(where, weight, copied)
 
 
+def _check_compile(model: keras.Model) -> None:
+    """Refuse what a training cannot give: it compiles the network as the recipe says."""
+    given, usual = (
+        inspect.signature(kind.compile).parameters for kind in (type(model), keras.Model)
+    )
+    for name, parameter in given.items():
+        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if is_named and name not in usual and (parameter.default is _NONE or model.compiled):
+            raise AblationError(
+                f"{type(model).__name__}.compile() takes {name}, and a training gives it what the "
+                "recipe says alone: optimizer, loss, metrics and loss_weights. Have the network "
+                f"take {name} in its __init__, and give it in get_config()."
+            )
+
+
 def _pairs(model: keras.Model, copy: keras.Model) -> Iterator[tuple[str, Any, Any]]:
     """Yield each layer with its path, and the copy's; one that only a call can build is built."""
     for (path, layer), (_, other) in zip(naming.units(model), naming.units(copy), strict=True):
@@ -62,6 +81,32 @@ def _pairs(model: keras.Model, copy: keras.Model) -> Iterator[tuple[str, Any, An
             with suppress(Exception):  # whatever a class of the user's own raises
                 other.build_from_config(layer.get_build_config())
         yield path, layer, other
+
+
+def _check_attributes(where: str, layer: Any, other: Any) -> None:
+    """See that what was set on a layer of the user's own is set on a copy.
+
+    Where both are built, since building sets some; Keras's own layers tell theirs.
+    """
+    if not is_users(type(layer)) or layer.built != other.built:
+        return
+    theirs = vars(other)
+    for name, value in vars(layer).items():
+        if name.startswith("_") or name in _OF_EACH or not _is_plain(value):
+            continue
+        copied = theirs.get(name, "not set")
+        if name not in theirs or (_is_plain(copied) and repr(value) != repr(copied)):
+            raise AblationError(
+                f"{where}: its {name} is {value!r}, and in a copy, built of its configuration, it "
+                f"is {copied}. Take it in __init__, and give it in get_config()."
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is a number, a text, or a sequence of them."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str | np.number)
 
 
 def _check_shapes(where: str, weights: Sequence[Any], copies: Sequence[Any]) -> None:

@@ -153,20 +153,21 @@ def leave_out(model: keras.Model, copy: keras.Model, notes: Notes) -> None:
     _GIVEN[model] = left
 
 
-def carry(model: keras.Model, given: Given) -> None:
-    """Have a network start from weights that another was given.
+def carry(model: keras.Model, source: keras.Model) -> None:
+    """Have a network start from weights that the one of which it was made was given.
 
-    A layer does where its path, its class and its shapes are those of the layer that had them.
+    A layer does where its path, class, shapes and initializers are those of the layer that had
+    them: who gives it another initializer means that.
     """
+    given = of(source)
     if not given:
         _GIVEN[model] = {}
         return
-    layers = dict(naming.units(model))
+    had, layers = dict(naming.units(source)), dict(naming.units(model))
     _GIVEN[model] = {
         path: weights
         for path, weights in given.items()
-        if path in layers
-        and (_kind(layers[path]), _shapes(layers[path])) == (weights.kind, weights.shapes)
+        if path in layers and _beginning(layers[path]) == _beginning(had[path])
     }
 
 
@@ -220,6 +221,14 @@ def unlike(model: keras.Model, other: keras.Model) -> str | None:
 
 def _kind(layer: Any) -> str:
     return f"{type(layer).__module__}.{type(layer).__qualname__}"
+
+
+def _beginning(layer: Any) -> tuple[Any, ...]:
+    """Return what two layers have in common that may start from the same weights."""
+    initializers = [
+        setting for setting in layer.get_config().items() if setting[0].endswith("_initializer")
+    ]
+    return _kind(layer), _shapes(layer), initializers
 
 
 def _shapes(layer: Any) -> Shapes:
