@@ -71,10 +71,10 @@ class Supplies:
 
     def needs(self, *arms: Arm) -> Needs:
         """Return what arms' trainings need beside their data."""
-        given = {arm.trial(0).initial_weights: arm.given for arm in arms}
+        by_name = {arm.trial(0).initial_weights: arm for arm in arms}
         return Needs(
             modules=self._modules(arms),
-            initial={name: self._initially(name, given[name]) for name in given if name},
+            initial={name: self._initially(name, by_name[name].given) for name in by_name if name},
             resources=most(arm.resources for arm in arms),
         )
 
