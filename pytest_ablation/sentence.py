@@ -22,11 +22,13 @@ def of(arm: str, row: Mapping[str, Any], runs: Sequence[Run], baseline: Entry) -
         baseline: An entry of a test of the same experiment.
     """
     measure, classes = row["measure"], len(baseline.classes)
-    decides = not baseline.facts["decides_nothing"]
-    if math.isnan(row["value"]):
-        return _without_metric(runs) if runs and decides else "Not trained."
-    if not decides:
+    is_measured = not math.isnan(row["value"])
+    if not runs and not is_measured:
+        return "Not trained."
+    if baseline.facts["decides_nothing"]:
         return "Too short a training to tell."
+    if not is_measured:
+        return _without_metric(runs)
     value, train_value = (said(row[name], measure.unit) for name in ("value", "train_value"))
     if not arm and baseline.has_settings and measure is ACCURACY:
         more = "" if math.isnan(row["train_value"]) else f" and {train_value} on training examples"

@@ -305,6 +305,16 @@ def test_arms_without_a_training_have_a_row(count: int) -> None:
     assert "nan" not in (text_of(page) + table).lower()
 
 
+def test_a_training_that_tells_nothing_is_not_called_none() -> None:
+    """A short profile's trainings were done, also where their main metric was not measured."""
+    findings = Findings()
+    facts = {**FACTS, "decides_nothing": True}
+    findings.add(replace(entry("t", "remove a", runs(0.5, 0.5)), metric="f1", facts=facts))
+    table = terminal.table(findings, width=80, color=False)
+    assert table.count("Too short a training to tell.") == 2
+    assert "Not trained." not in table
+
+
 def test_variants_are_shown_without_a_trained_baseline() -> None:
     """Where only variants were trained, none of them is taken for the baseline."""
     findings = study(baseline=())

@@ -17,6 +17,7 @@ import pytest
 from pytest_ablation.beside import Pair
 from pytest_ablation.evidence import Entry
 from pytest_ablation.per_class import ClassChange
+from tests.test_plugin_own_trainer import MINIMAL
 from tests.test_report import FACTS, entry, runs, study
 
 BROWSER = next(
@@ -185,34 +186,35 @@ def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> 
     }
 
 
-def test_undecided_tests_have_a_filter_of_their_own(suite: pytest.Pytester) -> None:
+def test_undecided_tests_have_a_filter_of_their_own(pytester: pytest.Pytester) -> None:
     """Who looks for what is open finds it: a count, a filter and a name that survive sorting.
 
     Its log says why in words, and it is one of the tests that ran.
     """
-    suite.makepyfile(
+    pytester.makeconftest(MINIMAL)
+    pytester.makepyfile(
         test_study="""
 import pytest
-from pytest_ablation import remove
+from pytest_ablation import override
 
-@pytest.mark.ablation(remove("drop1"))
+@pytest.mark.ablation(override(x=2.0))
 def test_a(variant):
-    assert variant.accuracy.change >= -1
+    assert variant.metric("error").change >= -1
 
 @pytest.mark.skip(reason="not today")
 def test_b():
     pass
 
 def test_c(baseline):
-    assert baseline.params == 938
+    assert baseline.metric("error").values
 """
     )
-    suite.runpytest_subprocess(
+    pytester.runpytest_subprocess(
         "--ablation-profile=smoke", "--html=report.html", "--self-contained-html"
     ).assert_outcomes(passed=1, skipped=1)
 
     found = looked_at(
-        suite.path / "report.html",
+        pytester.path / "report.html",
         """
         const rows = () => all("tbody.results-table-row").filter(shown)
           .map((row) => row.querySelector(".col-result").textContent)
@@ -233,7 +235,7 @@ def test_c(baseline):
     assert "1 Undecided," in found["labels"]
     assert "1 Skipped," in found["labels"]
     assert found["took"].startswith("2 tests took ")
-    reason = "undecided: variant.accuracy.change ≥ −100.0 points: the smoke profile is too short to"
+    reason = "undecided: variant.metric(\"error\").change ≥ −1: the smoke profile is too short to"
     assert any(each.startswith(f"test_study.py:4: {reason} tell\n") for each in found["logs"])
     assert sorted(found["at_first"]) == ["Passed", "Skipped", "Undecided"]
     assert sorted(found["without_undecided"]) == ["Passed", "Skipped"]

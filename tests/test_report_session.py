@@ -7,6 +7,8 @@ from html import unescape
 
 import pytest
 
+from tests.test_plugin_own_trainer import MINIMAL
+
 STUDY = """
 import pytest
 from pytest_ablation import configure, remove
@@ -54,11 +56,10 @@ def test_a_session_fills_the_page(suite: pytest.Pytester) -> None:
     assert 'class="gone"><td><bdi>drop1 (Dropout)' in alone
 
 
-def test_without_a_page_nothing_of_it_is_imported(suite: pytest.Pytester) -> None:
+def test_without_a_page_nothing_of_it_is_imported(pytester: pytest.Pytester) -> None:
     """Who asks for no report waits for none of it."""
-    conftest = (suite.path / "conftest.py").read_text()
-    suite.makeconftest(
-        conftest
+    pytester.makeconftest(
+        MINIMAL
         + """
 import sys
 
@@ -67,8 +68,16 @@ def pytest_unconfigure(config):
     print("loaded:", *loaded)
 """
     )
-    suite.makepyfile(test_study=STUDY)
-    result = suite.runpytest_subprocess("-p", "no:xdist", "--ablation-profile=smoke")
+    pytester.makepyfile("""
+import pytest
+from pytest_ablation import override
+
+@pytest.mark.ablation(override(x=2.0))
+def test_it(variant):
+    assert variant.metric("error").change >= 0.5
+""")
+    result = pytester.runpytest_subprocess("-p", "no:xdist")
+    result.assert_outcomes(passed=1)
     (line,) = [line for line in result.outlines if line.startswith("loaded:")]
     names = {name.rpartition(".")[2] for name in line.split()[1:]}
     assert names <= {"export", "junit", "progress", "terminal", "words", "sweep"}
