@@ -23,7 +23,6 @@ from pytest_ablation import (
     Recipe,
     configure,
     duets,
-    insert,
     train_with,
     use,
 )
@@ -87,15 +86,6 @@ def steep() -> keras.Model:
     )
 
 
-def two_ended() -> keras.Model:
-    """Return a network of two inputs and two outputs."""
-    left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
-    both = layers.Dropout(0.2, name="drop")(layers.Concatenate(name="both")([left, right]))
-    kind = layers.Dense(2, activation="softmax", name="kind")(both)
-    size = layers.Dense(1, name="size")(both)
-    return keras.Model({"left": left, "right": right}, {"kind": kind, "size": size})
-
-
 class Noisy(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
     """Noise of which the seed is a number in the step, and not a state."""
 
@@ -111,6 +101,16 @@ class Noisy(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
     def get_config(self) -> dict[str, Any]:
         """Return the settings, the seed with them."""
         return {**super().get_config(), "seed": self.seed}
+
+
+def two_ended() -> keras.Model:
+    """Return a network of two inputs and two outputs."""
+    left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
+    noisy = Noisy(name="noisy")(right)
+    both = layers.Dropout(0.2, name="drop")(layers.Concatenate(name="both")([left, noisy]))
+    kind = layers.Dense(2, activation="softmax", name="kind")(both)
+    size = layers.Dense(1, name="size")(both)
+    return keras.Model({"left": left, "right": right}, {"kind": kind, "size": size})
 
 
 def rebuilding_experiment() -> Experiment:
@@ -200,7 +200,6 @@ EXPERIMENTS = {
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
     "masked": tagged(),
     "own loss": rebuilding_experiment(),
-    "own seed": insert(Noisy(name="noisy"), after="flatten")(EXPERIMENT),
 }
 
 
@@ -257,7 +256,7 @@ def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_tr
         assert one.correct == other.correct
 
 
-@pytest.mark.parametrize("way", ["vmap", "map"])
+@pytest.mark.parametrize("way", ["vmap", pytest.param("map", marks=pytest.mark.slow)])
 def test_a_loss_is_scaled_as_in_training_step_by_step(way: fused_training.Way) -> None:
     """In float16 each seed has its scale, and the weights' average: no number is far from alone."""
     averaging = keras.optimizers.Adam(0.01, use_ema=True)
@@ -465,7 +464,7 @@ def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:
         (EXPERIMENT, False, None),
         (EXPERIMENTS["convolutional"], True, None),
         (EXPERIMENTS["convolutional"], False, "convolutions"),
-        (EXPERIMENTS["own seed"], False, "convolutions, and layers that may have some"),
+        (EXPERIMENTS["several inputs"], False, "convolutions, and layers that may have some"),
         (EXPERIMENTS["augmented"], False, None),
         (train_with(augmentation=layers.AugMix((0, 1)))(EXPERIMENT), True, "AugMix"),
         (EXPERIMENTS["callbacks"], True, None),

@@ -23,6 +23,7 @@ from pytest_ablation.quantity import said
 from pytest_ablation.report import export
 from pytest_ablation.table import Findings
 from tests.test_plugin import write
+from tests.test_plugin_own_trainer import MINIMAL
 from tests.test_report import FACTS, claim, entry, runs, study, study_of_error
 
 SCHEMA = json.loads(
@@ -481,12 +482,23 @@ def test_it(baseline):
     result.stdout.fnmatch_lines(["findings could not be written to *a.json: *irectory*"])
 
 
-def test_an_interrupted_session_writes_what_it_found(suite: pytest.Pytester) -> None:
+def test_an_interrupted_session_writes_what_it_found(pytester: pytest.Pytester) -> None:
     """Ctrl-C keeps the findings of the tests that ended."""
-    write(suite, TESTS + "\ndef test_stop(baseline):\n    raise KeyboardInterrupt\n")
-    result = suite.runpytest_subprocess("--ablation-export=a.json")
+    pytester.makeconftest(MINIMAL)
+    pytester.makepyfile("""
+import pytest
+from pytest_ablation import override
+
+@pytest.mark.ablation(override(x=2.0))
+def test_it(variant):
+    assert variant.metric("error").change >= 0.5
+
+def test_stop(baseline):
+    raise KeyboardInterrupt
+""")
+    result = pytester.runpytest_subprocess("--ablation-export=a.json")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert len(pytest_ablation.findings(suite.path / "a.json")) == 2
+    assert list(pytest_ablation.findings(pytester.path / "a.json").verdict) == ["holds"]
 
 
 def test_a_plan_writes_no_findings(suite: pytest.Pytester) -> None:

@@ -235,7 +235,7 @@ def test_c(baseline):
     assert "1 Undecided," in found["labels"]
     assert "1 Skipped," in found["labels"]
     assert found["took"].startswith("2 tests took ")
-    reason = "undecided: variant.metric(\"error\").change ≥ −1: the smoke profile is too short to"
+    reason = "undecided: variant.error.change ≥ −1: the smoke profile is too short to"
     assert any(each.startswith(f"test_study.py:4: {reason} tell\n") for each in found["logs"])
     assert sorted(found["at_first"]) == ["Passed", "Skipped", "Undecided"]
     assert sorted(found["without_undecided"]) == ["Passed", "Skipped"]
