@@ -23,7 +23,7 @@ class Dataset:
 
     Attributes:
         name: What to call the data, as in "CIFAR-10".
-        x_train: Training examples, shape (n, ...). uint8 images reach the model as float32 in 0…1.
+        x_train: Training examples, shape (n, ...). uint8 reaches the model as float32 in 0…1.
         y_train: Training labels, shape (n,) for classes, (n, ...) for any other task.
         x_test: Test examples, shape (m, ...).
         y_test: Test labels, shape (m,) for classes, (m, ...) for any other task.

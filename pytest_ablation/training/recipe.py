@@ -12,23 +12,21 @@ from types import FunctionType
 from typing import Any
 
 import keras
-import numpy as np
 
 from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
-from pytest_ablation.network import blueprint, naming
+from pytest_ablation.network import blueprint
 from pytest_ablation.network.faithful import left_out
 from pytest_ablation.network.source import is_keras, source_hash
 from pytest_ablation.recipe import SEVERAL, Recipe
 from pytest_ablation.settings import plain
-from pytest_ablation.training import augmentation, callbacks, smoothing, weighting
+from pytest_ablation.training import augmentation, callbacks, fractions, smoothing, weighting
 
 # What a recipe leaves out of its JSON: runs from before it had them keep their fingerprints.
 _UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_weights": None}
 _OF_KERAS = ("optimizer", "learning_rate", "weight_decay", "loss", "metrics", *SEVERAL)
-LEAST_SCALE = 0.1  # of a Rescaling, below which it is meant for bytes, as 1/255 and 1/127.5 are
 _OF_THRESHOLDS = (
     keras.metrics.Precision,
     keras.metrics.Recall,
@@ -89,33 +87,7 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
             f"Recipe(validation_split={recipe.validation_split:g}): of {examples:,} training "
             "examples none would be left."
         )
-    _check_bytes(data, model)
-    embedding = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
-    if embedding and any(x.dtype == "uint8" and x.ndim == 2 for x in arrays.each(data.x_train)):
-        raise AblationError(
-            f"{data.name}: bytes (uint8) reach the network as fractions in 0…1, and its layer "
-            f'"{embedding[0]}" takes whole numbers. Give x_train and x_test .astype("int32").'
-        )
-
-
-def _check_bytes(data: Dataset, model: keras.Model) -> None:
-    """See that a network does not scale images once more that reach it as fractions."""
-    if not any(x.dtype == np.uint8 and x.ndim > 2 for x in arrays.each(data.x_train)):
-        return
-    said = f"{data.name}: images of bytes (uint8) reach the network as fractions in 0…1, and"
-    raw = 'Or give x_train and x_test .astype("float32"), which reach it as they are.'
-    for path, layer in naming.layers(model):
-        if isinstance(layer, keras.layers.Rescaling) and np.max(np.abs(layer.scale)) < LEAST_SCALE:
-            raise AblationError(
-                f'{said} its layer "{path}" divides them again, by {1 / np.max(layer.scale):g}. '
-                f"Leave it out. {raw}"
-            )
-    for tensor in keras.tree.flatten(getattr(model, "inputs", None) or []):
-        if "int" in tensor.dtype and len(tensor.shape) > 3:
-            raise AblationError(
-                f'{said} its input "{tensor.name}" takes whole numbers. Give keras.Input no dtype. '
-                f"{raw}"
-            )
+    fractions.check(data, model)
 
 
 def _check_metrics(recipe: Recipe) -> None:
