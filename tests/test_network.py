@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pytest_ablation import AblationError, insert, remove, replace
+from pytest_ablation import AblationError, configure, insert, remove, replace
 from pytest_ablation.network import blueprint, weightless
 from tests.tiny import net
 
@@ -332,6 +332,35 @@ def test_a_vocabulary_stays() -> None:
         np.testing.assert_array_equal(built(seen.reshape(3, 2)), model(seen.reshape(3, 2)))
     with pytest.raises(AblationError, match=r"give the layer .* vocabulary= and idf_weights="):
         blueprint.of(network("tf_idf"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "seen", "change", "learned"),
+    [
+        (
+            *(layers.Discretization(num_bins=4, name="first"), SEEN.ravel()),
+            *({"num_bins": 6}, {"bin_boundaries": [1.0, 2.0]}),
+        ),
+        (
+            *(layers.TextVectorization(name="first"), np.array(["A film", "a good film"])),
+            *({"ngrams": 2}, {"vocabulary": ["film", "good film"]}),
+        ),
+    ],
+)
+def test_what_data_was_learned_by_is_not_changed_alone(
+    layer: keras.layers.Layer, seen: Any, change: dict[str, Any], learned: dict[str, Any]
+) -> None:
+    """The layer would do as before, and the finding say that another number of bins changes it."""
+    layer.adapt(seen)
+    is_text = isinstance(layer, layers.TextVectorization)
+    model = keras.Sequential([keras.Input((1,), dtype="string" if is_text else "float32"), layer])
+    with pytest.raises(AblationError, match=r'"first" has its \w+ from adapt\(\).*use\(that_func'):
+        configure("first", **change)(model)
+    as_before = {name: layer.get_config()[name] for name in change}
+    with pytest.raises(AblationError, match="nothing would change"):
+        configure("first", **as_before)(model)
+    changed = configure("first", **change, **learned)(model).get_layer("first").get_config()
+    assert changed.items() >= (change | learned).items()
 
 
 FACTOR = 3.0

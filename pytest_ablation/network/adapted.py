@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,28 @@ def told_what_was_adapted(layer: Any) -> Iterator[None]:
                 setattr(each, name, None)
 
 
+def check(layer: Any, own: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+    """See that no setting is changed by which ``adapt`` has learned what stays as it is.
+
+    Args:
+        layer: The layer whose settings are changed.
+        own: Its settings, with what it has learned.
+        changed: Those that are to be others.
+
+    Raises:
+        AblationError: One is, and what was learned is not given anew.
+    """
+    for kind, learned, by in _LEARNED_BY:
+        name = next((name for name in changed if name in by and changed[name] != own[name]), "")
+        if name and isinstance(layer, kind) and own.get(learned) and learned not in changed:
+            raise AblationError(
+                f'{type(layer).__name__} "{layer.name}" has its {learned} from adapt(), or was '
+                f"given it, and would keep it whatever its {name}: it is learned of data with that "
+                f"{name}. Write the network that adapts so as a function: use(that_function). Or "
+                f"give {learned}= too."
+            )
+
+
 def _moments(layer: Any) -> tuple[Any, Any]:
     if not layer.built:
         return None, None
@@ -64,4 +86,15 @@ def _words(layer: Any) -> tuple[Any]:
 _ADAPTED: tuple[tuple[Any, tuple[str, ...], Callable[[Any], tuple[Any, ...]]], ...] = (
     (keras.layers.Normalization, ("input_mean", "input_variance"), _moments),
     (IndexLookup, ("input_vocabulary",), _words),
+)
+
+# What layers have learned of data, and by which of their settings.
+_LEARNED_BY: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+    (keras.layers.Discretization, "bin_boundaries", ("num_bins", "epsilon")),
+    (
+        keras.layers.TextVectorization,
+        "vocabulary",
+        ("max_tokens", "standardize", "split", "ngrams"),
+    ),
+    (IndexLookup, "vocabulary", ("max_tokens",)),
 )

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import keras
 
 from pytest_ablation.errors import AblationError, did_you_mean
+from pytest_ablation.network import adapted
 from pytest_ablation.network.adapted import told_what_was_adapted
 from pytest_ablation.network.blueprint import first_line, from_config
 from pytest_ablation.network.naming import keras_name
@@ -37,6 +38,7 @@ def configured(layer: Layer, settings: Mapping[str, Any]) -> Layer:
                 f'{type(layer).__name__} "{layer.name}" has no setting "{name}".'
                 + did_you_mean(name, own)
             )
+    adapted.check(layer, own, settings)
     kept = {k: v for k, v in own.items() if k in settings or not _is_derived(layer, k, own)}
     told = {name: _serialized(value) for name, value in settings.items()}
     try:
