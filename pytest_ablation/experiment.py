@@ -27,7 +27,7 @@ How: TypeAlias = Literal["zero", "mean", "shuffle"]  # what takes a unit's place
 LESS_IS_BETTER = (
     *("loss", "error", "errors", "mae", "mse", "rmse", "mape", "msle", "wape", "wer", "cer"),
     *("crossentropy", "entropy", "perplexity", "divergence", "hinge", "huber", "poisson"),
-    *("distance", "negatives"),
+    *("distance", "false", "bce", "ce", "cosh", "kld", "logcosh", "nll"),
 )
 
 
