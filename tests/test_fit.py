@@ -155,6 +155,13 @@ def test_a_network_of_several_inputs_and_outputs_is_trained(by_name: bool) -> No
     assert run.correct == ""
 
 
+def test_an_output_without_a_loss_needs_no_labels() -> None:
+    """A network that also gives what it found, as an embedding, trains as it does by `fit`."""
+    inputs, labels = {"image": IMAGES, "number": NUMBERS}, {"size": NUMBERS}
+    run = trained(experiment(two_in_two_out, {"size": "mse"}, None, inputs, labels))
+    assert set(run.metrics) == {"loss", "train_loss"}
+
+
 def regressing() -> keras.Model:
     """Return a network that tells a number."""
     return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(1)])

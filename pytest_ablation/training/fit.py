@@ -263,8 +263,12 @@ def compile_as(model: keras.Model, recipe: Recipe) -> None:
     if recipe.label_smoothing:
         loss = smoothing.smoothed(loss, recipe.label_smoothing)
     metrics = recipe.metrics if isinstance(recipe.metrics, Mapping) else list(recipe.metrics)
+    # Of no metrics Keras wants labels for all outputs nonetheless, unless it is told of none.
     model.compile(
-        optimizer=recipe.optimizer, loss=loss, metrics=metrics, loss_weights=recipe.loss_weights
+        optimizer=recipe.optimizer,
+        loss=loss,
+        metrics=metrics or None,
+        loss_weights=recipe.loss_weights,
     )
     if overrides(type(model), "train_step"):
         model.train_step = _without_no_weights(model.train_step)
