@@ -236,6 +236,19 @@ def test_images_of_bytes_are_scaled_once(first: list[Any], message: str) -> None
     recipes.check(RECIPE, replace(data(), **floats), model)
 
 
+@pytest.mark.parametrize("wrapped", [layers.Bidirectional, lambda layer, name: layer])
+def test_a_stateful_layer_is_refused(wrapped: Any) -> None:
+    """It would go on with the sequences of other examples, and fail where a batch is of another
+    size."""
+    layer = wrapped(layers.LSTM(2, stateful=True, name="memory"), name="memory")
+    model = keras.Sequential([keras.Input((4, 3), batch_size=16), layer, layers.Dense(2)])
+    series = np.zeros((32, 4, 3), np.float32)
+    y = [0, 1] * 16
+    sequences = Dataset(name="series", x_train=series, y_train=y, x_test=series, y_test=y)
+    with pytest.raises(AblationError, match=r'"memory" is stateful: .*Give it stateful=False'):
+        recipes.check(RECIPE, sequences, model)
+
+
 def test_what_an_optimizer_was_told_beside_its_settings_is_refused() -> None:
     """Each training has an optimizer of its own, built of the settings: decay would be on all."""
     adam = keras.optimizers.AdamW(0.01)

@@ -17,7 +17,7 @@ from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import blueprint, naming
 from pytest_ablation.network.faithful import left_out
 from pytest_ablation.network.source import is_keras, source_hash
 from pytest_ablation.recipe import SEVERAL, Recipe
@@ -77,6 +77,7 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
         AblationError: They do not.
     """
     _check_metrics(recipe)
+    _check_states(model)
     augmentation.check(recipe.augmentation, data)
     weighting.check(recipe.class_weight, data)
     if recipe.label_smoothing:
@@ -111,6 +112,17 @@ def _check_metrics(recipe: Recipe) -> None:
         else:
             continue
         raise AblationError(f"Recipe(metrics=…): {kind} gives a number for each {said}.")
+
+
+def _check_states(model: keras.Model) -> None:
+    """See that no layer goes on from a batch to the next: which examples come next is by lot."""
+    for path, layer in naming.layers(model):
+        if getattr(layer, "stateful", False):
+            raise AblationError(
+                f'the layer "{path}" is stateful: it would go on from the sequences of a batch to '
+                "those of the next, which are any others, since a training shuffles its examples. "
+                "Give it stateful=False, and what belongs together as one sequence."
+            )
 
 
 def deserialized(recipe: str) -> Recipe:
