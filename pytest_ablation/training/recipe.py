@@ -22,7 +22,14 @@ from pytest_ablation.network.faithful import left_out
 from pytest_ablation.network.source import is_keras, source_hash
 from pytest_ablation.recipe import SEVERAL, Recipe
 from pytest_ablation.settings import plain
-from pytest_ablation.training import augmentation, callbacks, fractions, smoothing, weighting
+from pytest_ablation.training import (
+    augmentation,
+    callbacks,
+    fractions,
+    outputs,
+    smoothing,
+    weighting,
+)
 
 # What a recipe leaves out of its JSON: runs from before it had them keep their fingerprints.
 _UNSET = {"label_smoothing": 0.0, "augmentation": [], "callbacks": [], "loss_weights": None}
@@ -76,6 +83,7 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
     Raises:
         AblationError: They do not.
     """
+    outputs.check(recipe, data, model)
     _check_metrics(recipe)
     _check_states(model)
     augmentation.check(recipe.augmentation, data)
