@@ -306,6 +306,21 @@ def test_a_setting_left_at_its_default_need_not_be_told() -> None:
     assert json.loads(recipes.serialized(steps(loss=Scaled())))["loss"]["class_name"] == "Scaled"
 
 
+def test_settings_that_keras_does_not_tell_are_kept() -> None:
+    """Huber(0.5) trained as Huber(1.0), and a study of the two found no difference between them."""
+    written = recipes.serialized(
+        steps(
+            loss=keras.losses.Huber(0.5),
+            metrics=[keras.metrics.CosineSimilarity(axis=0), keras.losses.Huber()],
+        )
+    )
+    read = recipes.deserialized(written)
+    y, predicted = np.array([[0.0, 3.0]], "f"), np.array([[1.0, 1.0]], "f")
+    assert float(read.loss(y, predicted)) == float(keras.losses.Huber(0.5)(y, predicted))
+    assert read.metrics[0]._fn_kwargs["axis"] == 0
+    assert "delta" not in json.loads(written)["metrics"][1]["config"]  # and trials are as before
+
+
 def test_what_a_loss_of_ones_own_uses_counts_as_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """A constant or a helper that is changed trains anew, and does not show the old numbers."""
     before = trial_of(train_with(loss=helped)(EXPERIMENT)).fingerprint

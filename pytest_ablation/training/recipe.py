@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -297,6 +298,8 @@ def _serialized(thing: Any, setting: str) -> Any:
         config = keras.saving.serialize_keras_object(thing)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise AblationError(f"{asked}: {blueprint.first_line(error)}.") from error
+    if is_keras(type(thing)) and isinstance(config["config"], dict):
+        config["config"] |= _left_out_by_keras(thing, config["config"])
     if name := next(left_out(thing, config["config"], untold=True), ""):
         kind = type(thing).__name__
         raise AblationError(
@@ -306,6 +309,20 @@ def _serialized(thing: Any, setting: str) -> Any:
     if config["class_name"] == "function" and config["module"] == "builtins":
         config["module"] = thing.__module__  # which Keras leaves out, and another process needs
     return config
+
+
+def _left_out_by_keras(thing: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a loss or metric of Keras's was given, and does not tell.
+
+    Keras 3.15 forgets the delta of Huber, and an axis.
+    """
+    given = getattr(thing, "_fn_kwargs", {})  # private: nothing else has them
+    usual = inspect.signature(type(thing)).parameters
+    return {
+        name: value
+        for name, value in given.items()
+        if name in usual and name not in config and value != usual[name].default
+    }
 
 
 def _cannot_be_found(thing: Any) -> str:
