@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pytest_ablation import AblationError
+from pytest_ablation import AblationError, configure, insert, replace
 from pytest_ablation.network import blueprint, weightless
 
 
@@ -41,6 +41,40 @@ class Scaled(layers.Dense):  # type: ignore[misc] # Keras is Any to mypy
     def call(self, x: Any) -> Any:
         """Return what it makes of its input."""
         return self.factor * super().call(x)
+
+
+class Constant(keras.Initializer):  # type: ignore[misc] # Keras is Any to mypy
+    """An initializer whose configuration leaves out its setting."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        self.value = value
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """Return weights that are all alike."""
+        return keras.ops.full(shape, self.value, dtype)
+
+
+class Clipped(keras.constraints.Constraint):  # type: ignore[misc] # Keras is Any to mypy
+    """A constraint whose configuration leaves out its setting."""
+
+    def __init__(self, limit: float = 2.0) -> None:
+        self.limit = limit
+
+    def __call__(self, weight: Any) -> Any:
+        """Return the weight, no number of it beyond the limit."""
+        return keras.ops.clip(weight, -self.limit, self.limit)
+
+
+class Starting(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """A layer that makes its own initializer, as any copy of it does."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.starts_from = Constant(5.0)
+
+    def call(self, x: Any) -> Any:
+        """Return what it is given."""
+        return x
 
 
 class Tied(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
@@ -183,6 +217,29 @@ def left_out() -> keras.Model:
     return of(Scaled(4, gain=0.0, name="scaled"))
 
 
+def started() -> keras.Model:
+    """Return one whose initializer's does, in a layer within a layer."""
+    return of(
+        layers.SpectralNormalization(layers.Dense(4, kernel_initializer=Constant(5.0)), name="n")
+    )
+
+
+def recurrent() -> keras.Model:
+    """Return one whose initializer is Keras's own, which does."""
+    cell = layers.SimpleRNN(4, recurrent_initializer=keras.initializers.Identity(0.1), name="rnn")
+    return keras.Sequential([keras.Input((8, 1)), cell])
+
+
+def clipped() -> keras.Model:
+    """Return one whose constraint's configuration does."""
+    return of(layers.Dense(4, kernel_constraint=Clipped(0.1), name="dense"))
+
+
+def starting() -> keras.Model:
+    """Return one whose layer makes an initializer by itself."""
+    return of(Starting(name="starting"), layers.Dense(4, kernel_initializer=Constant()))
+
+
 def at_its_default() -> keras.Model:
     """Return one where what is left out is at its default."""
     return of(Scaled(4, name="scaled"))
@@ -246,6 +303,9 @@ def demanding() -> keras.Model:
         (regularized, '"first": the regularizer of its kernel is not .* kernel_regularizer='),
         (constrained, '"first": the constraint of its kernel is not .* kernel_constraint='),
         (left_out, r'"scaled": Scaled.get_config\(\) leaves out gain'),
+        (started, r'"n": Constant.get_config\(\) leaves out value'),
+        (recurrent, r'"rnn": Identity.get_config\(\) leaves out gain'),
+        (clipped, r'"dense": Clipped.get_config\(\) leaves out limit'),
         (tied, '"head" shares its embeddings with "words"'),
     ],
 )
@@ -258,9 +318,31 @@ def test_what_a_configuration_does_not_tell_is_refused(
             look(function)
 
 
-@pytest.mark.parametrize("function", [plain, at_its_default, unscaled, uncompiled, Whole])
+@pytest.mark.parametrize("function", [plain, at_its_default, starting, unscaled, uncompiled, Whole])
 def test_what_a_configuration_tells_is_taken(function: Callable[[], keras.Model]) -> None:
     """What can be copied is studied, whatever its layers are made of."""
     model = weightless.looked_at(function)
     built = blueprint.build(blueprint.of(model), seed=0)
     assert len(built.trainable_variables) == len(model.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (
+            insert(Scaled(4, gain=0.0, name="twice"), after="first"),
+            '"twice": Scaled.* leaves out gain',
+        ),
+        (replace("first", lambda old: Scaled(4, gain=0.0, name="other")), '"other": Scaled.*gain'),
+        (
+            configure("first", kernel_initializer=Constant(5.0)),
+            'the kernel_initializer of "first": Constant.* leaves out value',
+        ),
+    ],
+)
+def test_what_an_edit_brings_and_its_configuration_does_not_tell_is_refused(
+    edit: Any, said: str
+) -> None:
+    """The variant would have a default, and the finding say what another setting does."""
+    with pytest.raises(AblationError, match=said):
+        edit(plain())

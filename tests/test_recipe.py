@@ -301,6 +301,24 @@ def test_accuracy_is_measured_where_there_is_one(loss: Any, metrics: tuple[str, 
     assert Recipe("adam", loss, metrics="mae").metrics == ("mae",)
 
 
+class Dimmed(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """An augmentation of the user's own that does not tell its setting."""
+
+    def __init__(self, share: float = 1.0, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.share = share
+
+    def get_config(self) -> Any:
+        """Return the settings but one."""
+        return super(layers.Layer, self).get_config()
+
+
+def test_an_augmentation_tells_its_settings() -> None:
+    """Each training makes it of its configuration, and would do as its default does."""
+    with pytest.raises(AblationError, match=r"augmentation=…\): Dimmed.* leaves out share"):
+        recipes.serialized(steps(augmentation=Dimmed(0.5)))
+
+
 def test_a_setting_left_at_its_default_need_not_be_told() -> None:
     """A loss of the user's own without get_config trains where that changes nothing."""
     assert json.loads(recipes.serialized(steps(loss=Scaled())))["loss"]["class_name"] == "Scaled"

@@ -18,6 +18,7 @@ from pytest_ablation.errors import AblationError
 from pytest_ablation.network import naming
 from pytest_ablation.network.source import is_users
 
+PARTS = (keras.Initializer, keras.Regularizer, keras.constraints.Constraint)
 _NONE = inspect.Parameter.empty
 _UNTOLD = object()
 _OF_EACH = ("name", "seed")  # which no two layers share
@@ -35,11 +36,7 @@ def check(model: keras.Model, copy: keras.Model) -> None:
     owners: list[dict[int, str]] = [{}, {}]
     for path, layer, other in pairs:
         where = f'"{path}"' if path else type(layer).__name__
-        if name := next(left_out(layer, layer.get_config(), untold=False), ""):
-            raise AblationError(
-                f"{where}: {type(layer).__name__}.get_config() leaves out {name}, and a copy would "
-                "have its default."
-            )
+        check_told(layer, where)
         _check_attributes(where, layer, other)
         # What adapt() has learned is among its layer's settings, and no weight of a copy.
         if not other.weights or isinstance(layer, keras.layers.Normalization):
@@ -57,6 +54,43 @@ def check(model: keras.Model, copy: keras.Model) -> None:
                 )
             _check_trained(where, weight, id(weight) in trained[0], id(copied) in trained[1])
             _check_settings(where, weight, copied)
+
+
+def check_told(thing: Any, where: str) -> None:
+    """See that a layer tells in its configuration what it was made with, and so does what it has.
+
+    Args:
+        thing: The layer; or an initializer, a regularizer or a constraint.
+        where: What to call it in a message.
+
+    Raises:
+        AblationError: It leaves something out.
+    """
+    for each in (thing, *_parts(thing)):
+        with suppress(NotImplementedError):  # said where the configuration is needed
+            if name := next(left_out(each, each.get_config(), untold=False), ""):
+                raise AblationError(
+                    f"{where}: {type(each).__name__}.get_config() leaves out {name}, and a copy "
+                    "would have its default."
+                )
+
+
+def _parts(thing: Any) -> Iterator[Any]:
+    """Yield what a layer was given that its configuration has configurations of.
+
+    What a layer of the user's own makes by itself, a copy makes likewise.
+    """
+    if not isinstance(thing, keras.layers.Layer):
+        return
+    has = vars(thing)
+    if is_users(type(thing)):
+        has = {name: has.get(name) for name in inspect.signature(type(thing)).parameters}
+    for value in has.values():
+        if isinstance(value, PARTS):
+            yield value
+    for layer in () if is_users(type(thing)) or isinstance(thing, keras.Model) else thing._layers:
+        yield layer
+        yield from _parts(layer)
 
 
 def _check_compile(model: keras.Model) -> None:
@@ -151,7 +185,9 @@ def left_out(thing: Any, config: Any, *, untold: bool) -> Iterator[str]:
         config: What its get_config gives.
         untold: Whether what the thing itself does not tell, as an attribute of the name, counts.
     """
-    if not is_users(type(thing)) or not isinstance(config, dict):
+    # Of Keras's own, Identity does not tell its gain.
+    is_complete = not is_users(type(thing)) and not isinstance(thing, keras.Initializer)
+    if is_complete or not isinstance(config, dict):
         return
     noted = getattr(thing, "_auto_config", None)  # private: Keras notes what a layer is made with
     for name, parameter in inspect.signature(type(thing)).parameters.items():

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 
 from pytest_ablation.errors import AblationError, did_you_mean
-from pytest_ablation.network import adapted
+from pytest_ablation.network import adapted, faithful
 from pytest_ablation.network.adapted import told_what_was_adapted
 from pytest_ablation.network.blueprint import first_line, from_config
 from pytest_ablation.network.naming import keras_name
@@ -39,6 +39,9 @@ def configured(layer: Layer, settings: Mapping[str, Any]) -> Layer:
                 + did_you_mean(name, own)
             )
     adapted.check(layer, own, settings)
+    for name, value in settings.items():
+        if isinstance(value, (keras.layers.Layer, *faithful.PARTS)):
+            faithful.check_told(value, f'the {name} of "{layer.name}"')
     kept = {k: v for k, v in own.items() if k in settings or not _is_derived(layer, k, own)}
     told = {name: _serialized(value) for name, value in settings.items()}
     try:
@@ -156,4 +159,5 @@ def _made(by: LayerOrFunction, old: Layer) -> Layer:
     made = by if isinstance(by, keras.layers.Layer) else by(old)
     if not isinstance(made, keras.layers.Layer):
         raise AblationError(f"{made!r} is not a Keras layer.")
+    faithful.check_told(made, f'"{made.name}"')
     return made

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
-from pytest_ablation.network import blueprint, naming
+from pytest_ablation.network import blueprint, faithful, naming
 from pytest_ablation.network.blueprint import derived
 
 MIXING = (layers.MixUp, layers.CutMix)  # which change the labels along with the images
@@ -27,6 +27,7 @@ def serialized(augmentation: Sequence[keras.layers.Layer]) -> list[dict[str, Any
     """Return the layers' configurations, named by their places and without seeds."""
     configs = []
     for layer, name in zip(augmentation, _names(augmentation), strict=True):
+        faithful.check_told(layer, "Recipe(augmentation=…)")
         config = keras.saving.serialize_keras_object(layer)
         config["config"]["name"] = name
         config.pop("build_config", None)
