@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -31,6 +32,21 @@ def of_uncounted(name: str, arms: Sequence[Arm]) -> str:
             f"differ: {said}. Compare time.ratio or params instead."
         )
     return f"{name} leaves out what cannot be counted: {said}."
+
+
+def of_another_loss(name: str, arm: Arm, baseline: Arm) -> str:
+    """Return that two losses are compared that are not of a kind."""
+    if not arm.has_network:
+        return ""
+    recipes = [json.loads(each.trial(0).recipe) for each in (arm, baseline)]
+    settings = ("loss", "loss_weights")
+    others = [each for each in settings if recipes[0].get(each) != recipes[1].get(each)]
+    if not others:
+        return ""
+    return (
+        f"{name} is of two losses: the variant's recipe has another {' and '.join(others)}. Less "
+        "of one is not better than more of the other; compare a metric that both measure."
+    )
 
 
 def of_a_tight_bound(compared: Compared, margin: float, deviation: float, arm: Arm) -> str:

@@ -240,6 +240,8 @@ class Quantity:
         if self.measure is measures.FLOPS:
             arms = [arm for side in effect.sides for arm in side]
             _warn(cautions.of_uncounted(self.name, arms))
+        if self.measure is measures.LOSS and self.form != "value" and self.baseline:
+            _warn(cautions.of_another_loss(self.name, self.arm, self.baseline))
         bound = Bound(at_least=self._bound(at_least), at_most=self._bound(at_most))
         if self.made and self.made[-1].outcome == "violated":
             # In an assertion pytest evaluates all of low <= x <= high. Its first part has failed:

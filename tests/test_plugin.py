@@ -546,6 +546,29 @@ def test_single(variant):
     result.assert_outcomes(passed=2)
 
 
+def test_losses_that_are_not_of_a_kind_are_warned_of(suite: pytest.Pytester) -> None:
+    """Less of a squared error than of a crossentropy is no finding: its numbers are smaller."""
+    write(
+        suite,
+        """
+import pytest
+from pytest_ablation import remove, train_with
+
+@pytest.mark.ablation(train_with(loss="mse"))
+def test_other(variant):
+    variant.loss.change <= 9
+
+@pytest.mark.ablation(remove("drop1") + train_with(learning_rate=0.1))
+def test_same(variant):
+    variant.loss.change <= 9
+""",
+    )
+    result = suite.runpytest("--ablation-profile=smoke", "--ablation-seeds=1")
+    said = "variant.loss.change is of two losses: the variant's recipe has another loss. *"
+    result.stdout.fnmatch_lines([f"*AblationWarning: {said}"])
+    assert result.stdout.str().count("is of two losses") == 1
+
+
 def test_undecided_is_a_status_of_its_own(suite: pytest.Pytester) -> None:
     """No evidence is neither pass nor fail: a U, a count, a reason, and exit with 0."""
     write(suite, UNDECIDED)
