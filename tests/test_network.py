@@ -404,6 +404,27 @@ def test_a_lambda_that_no_copy_could_call_is_refused(
         added(with_lambda(lambda x: x))
 
 
+@pytest.mark.parametrize("kind", [layers.Dense, layers.SimpleRNN])
+def test_an_activation_that_no_copy_could_have_is_refused(kind: Any) -> None:
+    """Keras writes a lambda's code, and cannot read it: its message was of that code alone."""
+    shape = (8,) if kind is layers.Dense else (8, 1)
+    for activation, said in (
+        (lambda x: x * 2, 'the activation of "doubling" is a lambda, which'),
+        (Doubling(), "cannot be copied: .* a class must implement the `get_config"),
+    ):
+        layer = kind(2, activation=activation, name="doubling")
+        with pytest.raises(AblationError, match=said):
+            blueprint.of(keras.Sequential([keras.Input(shape), layer]))
+
+
+class Doubling:
+    """An activation that is an object."""
+
+    def __call__(self, x: Any) -> Any:
+        """Return twice of it."""
+        return x * 2
+
+
 class Squaring(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
     """A layer of a user's own that makes a lambda itself."""
 

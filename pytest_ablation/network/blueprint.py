@@ -92,6 +92,8 @@ def of(model: keras.Model) -> str:
             config = keras.saving.serialize_keras_object(model)
     except NotImplementedError as error:
         raise without_config(model) from error
+    except TypeError as error:  # of what a layer was given, as an activation that is an object
+        raise AblationError(f"the network cannot be copied: {first_line(error)}.") from error
     config = _with_modules(_plain(config), _modules(model._flatten_layers(include_self=False)))
     config["config"]["name"] = "network"
     return canonical_json(config)

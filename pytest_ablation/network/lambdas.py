@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from pytest_ablation.errors import AblationError
+from pytest_ablation.network.source import is_keras
 
 
 def check(layer: keras.layers.Layer) -> None:
@@ -22,15 +23,24 @@ def check(layer: keras.layers.Layer) -> None:
     Raises:
         AblationError: There is such a lambda.
     """
-    found = [each for each in layer._flatten_layers() if isinstance(each, keras.layers.Lambda)]
+    within = layer._flatten_layers()
+    found = [each for each in within if isinstance(each, keras.layers.Lambda)]
     used = {each.name: names for each in found if (names := _not_written(each))}
-    if not used:
+    # Keras reads those of its other layers back in no case.
+    others = {each.name for each in within if is_keras(type(each)) and each not in found}
+    if not used and not any(map(_has_one, within)):
         return
     try:
-        written = set(_lambdas(keras.saving.serialize_keras_object(layer)))
+        written = dict(_lambdas(keras.saving.serialize_keras_object(layer)))
     except (NotImplementedError, TypeError, ValueError):  # said where a copy is asked for
         return
-    for name in written & used.keys():  # others are made by a layer of the user's own
+    for name, setting in written.items():
+        if name in others:
+            raise AblationError(
+                f'the {setting} of "{name}" is a lambda, which a copy of the network could not '
+                "have; write a function with a name at the top level of a module."
+            )
+    for name in written.keys() & used.keys():  # others are made by a layer of the user's own
         raise AblationError(
             f'the lambda of the Lambda layer "{name}" uses {", ".join(used[name])}, which a copy '
             "of the network could not find; write a function with a name at the top level of a "
@@ -71,15 +81,25 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | np.generic)
 
 
-def _lambdas(config: Any) -> Iterator[str]:
-    """Yield the names of the layers in a configuration that has the code of lambdas of theirs."""
+def _has_one(layer: keras.layers.Layer) -> bool:
+    """Tell whether a layer has a lambda as one of its settings."""
+    has = [each for each in vars(layer).values() if isinstance(each, FunctionType)]
+    return any(each.__name__ == "<lambda>" for each in has)
+
+
+def _lambdas(config: Any) -> Iterator[tuple[str, str]]:
+    """Yield the layers' names in a configuration that has lambdas' code, and a setting each."""
     if isinstance(config, list | tuple):
         for value in config:
             yield from _lambdas(value)
     if not isinstance(config, dict):
         return
     parts = [each for each in config.values() if isinstance(each, dict)]
-    if any(each.get("class_name") == "__lambda__" for each in parts) and "name" in config:
-        yield str(config["name"])
+    for setting, each in config.items():
+        # Of an activation Keras writes the code alone.
+        has_code = setting.endswith("activation") and isinstance(each, dict) and "value" in each
+        is_one = has_code or (each in parts and each.get("class_name") == "__lambda__")
+        if is_one and "name" in config:
+            yield str(config["name"]), setting
     yield from _lambdas(parts)
     yield from _lambdas([each for each in config.values() if isinstance(each, list | tuple)])
