@@ -230,15 +230,22 @@ def pytest_report_collectionfinish(
     return [f"ablation: {data.name}, {data.source}"]
 
 
+@pytest.hookimpl(specname="pytest_runtest_makereport")
+def pytest_ablation_short_trace(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Say a mistake at the user's line; after pytest put in what `unittest` caught."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, AblationError) and not item.config.option.fulltrace:
+        _leave_out_own_frames(error.__traceback__)
+        call.excinfo = pytest.ExceptionInfo.from_exception(error)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach what the test found to its report, which pytest-xdist carries to the controller."""
-    error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, AblationError) and not item.config.option.fulltrace:
-        _leave_out_own_frames(error.__traceback__)
     report = yield
+    error = call.excinfo.value if call.excinfo else None  # of a TestCase not known before
     if report.failed and report.when == "setup" and suite.is_of_a_study(item):
         report.ablation_error = True  # type: ignore[attr-defined] # pytest carries it along
     subject = item.stash.get(TRAINED, None)

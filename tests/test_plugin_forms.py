@@ -1,0 +1,80 @@
+"""The ways in which pytest has tests written and run, each around claims of a study."""
+
+from __future__ import annotations
+
+import pytest
+
+# It holds that depth=3 is 0.25 below the baseline; noise=0.3 leaves claims undecided.
+CONFTEST = """
+import random
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    if trial.config["fail"]:
+        raise ValueError("not on a Tuesday")
+    draw = random.Random(f"{trial.seed}/{trial.config}").gauss(0, 1)
+    return {"accuracy": 0.1 + 0.05 * trial.config["depth"] + trial.config["noise"] * draw}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({"depth": 8, "noise": 0.002, "fail": False}, train=fit, name="formula")
+"""
+IMPORTS = "import unittest\nimport pytest\nfrom pytest_ablation import *\n"
+
+
+@pytest.fixture
+def own(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder with a trainer of its own; the tests are the caller's."""
+    pytester.makeconftest(CONFTEST)
+    return pytester
+
+
+def write(suite: pytest.Pytester, tests: str) -> None:
+    """Write the suite's one test module."""
+    suite.makepyfile(test_study=IMPORTS + tests)
+
+
+IN_A_TEST_CASE = """
+class OfVariant(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def take(self, variant):
+        self.accuracy = variant.accuracy
+
+@pytest.mark.ablation(override(depth=3))
+class TestClear(OfVariant):
+    def test_holds(self):
+        self.assertLessEqual(self.accuracy.change, -0.1)
+
+    def test_violated(self):
+        assert self.accuracy.change >= 0
+
+    def test_mistake(self):
+        assert self.accuracy.chnge >= 0
+
+@pytest.mark.ablation(override(noise=0.3))
+class TestDoubtful(OfVariant):
+    def test_undecided(self):
+        assert self.accuracy.change >= -0.01
+
+@pytest.mark.ablation(override(fail=True))
+class TestNotTrained(OfVariant):
+    def test_error(self):
+        assert self.accuracy.change >= 0
+"""
+
+
+def test_a_test_case_of_unittest_ends_as_any_other_test(own: pytest.Pytester) -> None:
+    """Doubt is no skip that a gate lets through, and no traceback of ours is in the way."""
+    write(own, IN_A_TEST_CASE)
+    result = own.runpytest()
+    result.assert_outcomes(passed=1, failed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*set noise=0.3 * undecided *",
+            "1 of 3 claims holds, 1 violated, 1 undecided, 1 test ended in an error; *",
+            "*2 failed, 1 passed, 1 error, 1 undecided*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*comparison.py*")
+    own.runpytest("--ablation-strict").assert_outcomes(passed=1, failed=3, errors=1)
