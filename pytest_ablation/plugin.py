@@ -234,7 +234,7 @@ def pytest_report_collectionfinish(
 def pytest_ablation_short_trace(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Say a mistake at the user's line; after pytest put in what `unittest` caught."""
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, AblationError) and not item.config.option.fulltrace:
+    if isinstance(error, AblationError) and not item.config.getoption("fulltrace", False):
         _leave_out_own_frames(error.__traceback__)
         call.excinfo = pytest.ExceptionInfo.from_exception(error)
 

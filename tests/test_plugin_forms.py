@@ -78,3 +78,11 @@ def test_a_test_case_of_unittest_ends_as_any_other_test(own: pytest.Pytester) ->
     )
     result.stdout.no_fnmatch_line("*comparison.py*")
     own.runpytest("--ablation-strict").assert_outcomes(passed=1, failed=3, errors=1)
+
+
+def test_a_session_without_a_terminal_tells_its_findings(own: pytest.Pytester) -> None:
+    """Where pytest is called by a program that has it write nothing, its options lack some."""
+    write(own, "def test_mistake(baseline):\n    assert baseline.acuracy >= 0\n" + IN_A_TEST_CASE)
+    result = own.runpytest("-p", "no:terminal", "--ablation-export=out.md")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "1 of 3 claims holds" in (own.path / "out.md").read_text(encoding="utf-8")
