@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_ablation.difference import Difference
     from pytest_ablation.trained import Trained
 
+WORST_FIRST = ("error", "failed", "undecided", "xfailed", "skipped", "passed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -33,7 +35,7 @@ class Entry:
 
     Attributes:
         test: The test's node id.
-        outcome: "passed", "failed", "undecided", "xfailed", "skipped" or "error".
+        outcome: How it ended, a word of `WORST_FIRST`: with its worst phase or subtest.
         experiment: The experiment's name.
         ablation: What was edited, as a person would say it; empty where a test is of the baseline.
         changes: What the edit changed, a line a layer or setting.

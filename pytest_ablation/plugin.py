@@ -40,6 +40,7 @@ KERAS_ASKS_IN_THE_OLD_WAY = (
 
 TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
+TOLD = pytest.StashKey["Entry"]()
 SHEET_SENT = pytest.StashKey[bool]()
 
 
@@ -177,9 +178,10 @@ def _asserted(item: pytest.Item) -> Asserted:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Forget what a test compared before, where another plugin runs it again; check its marker."""
-    if TRAINED in item.stash:
-        del item.stash[TRAINED], item.stash[ASSERTED]
-        item.user_properties[:] = [own for own in item.user_properties if not junit.is_ours(own)]
+    for key in (TRAINED, ASSERTED, TOLD):
+        if key in item.stash:
+            del item.stash[key]
+    _note(item, [])
     with _one_line():
         suite.check_marker(item)
 
@@ -257,7 +259,7 @@ def pytest_runtest_makereport(
 
     if isinstance(error, TrainingError) and report.failed:
         # Nothing was found of the claim: no failure, but an error, which pytest knows by its phase.
-        report.when = "setup"
+        report.when = "setup" if report.when == "call" else report.when
         report.longrepr = str(error)
     elif isinstance(error, Undecided):
         path, line, _ = item.location
@@ -267,7 +269,7 @@ def pytest_runtest_makereport(
         else:
             report.longrepr = (str(path), (line or 0) + 1, said)
             report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
-    elif report.when != "call":
+    elif report.when != "call" and not _has_more(item, subject):
         return report
     try:
         entry = _entry(item, subject, report)
@@ -276,10 +278,22 @@ def pytest_runtest_makereport(
             raise
         return report
     report.ablation = entry.as_plain()  # type: ignore[attr-defined] # as above
-    # The item's are those of its later reports too, where --junitxml takes them from.
-    item.user_properties += junit.properties(entry.compared)
+    item.stash[TOLD] = entry
+    _note(item, junit.properties(entry.compared))
     report.user_properties = list(item.user_properties)
     return report
+
+
+def _has_more(item: pytest.Item, subject: Trained) -> bool:
+    """Tell whether a fixture compared something that no report has told of yet."""
+    told = item.stash.get(TOLD, None)
+    return len(subject.asserted.made) > (len(told.compared) if told else 0)
+
+
+def _note(item: pytest.Item, properties: list[tuple[str, object]]) -> None:
+    """Have these properties of ours, and no others: --junitxml takes a test's from its teardown."""
+    others = [each for each in item.user_properties if not junit.is_ours(each)]
+    item.user_properties[:] = [*others, *properties]
 
 
 def _leave_out_own_frames(trace: TracebackType | None) -> None:
@@ -317,7 +331,7 @@ def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> 
 
 
 def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> Entry:
-    from pytest_ablation.evidence import entry_of
+    from pytest_ablation.evidence import WORST_FIRST, entry_of
 
     data = subject.arm.experiment.dataset
     outcome: str = report.outcome
@@ -326,6 +340,8 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
     for status, mark in (("undecided", "undecided"), ("xfailed", "wasxfail")):
         if hasattr(report, mark) and outcome == "skipped":
             outcome = status
+    if told := item.stash.get(TOLD, None):  # by a subtest, or before a fixture was torn down
+        outcome = min(outcome, told.outcome, key=WORST_FIRST.index)
     wants_sheet = options.writes_page(item.config) and SHEET_SENT not in item.config.stash
     item.config.stash[SHEET_SENT] = True
     return entry_of(

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_ablation import sentence
 from pytest_ablation.claim import Compared
 from pytest_ablation.errors import AblationError
-from pytest_ablation.evidence import Entry
+from pytest_ablation.evidence import WORST_FIRST, Entry
 from pytest_ablation.experiment import Lesion
 from pytest_ablation.quantity import (
     ACCURACY,
@@ -105,8 +105,7 @@ class Row:
     @property
     def outcome(self) -> str:
         """The worst outcome among the tests about this arm."""
-        order = ("error", "failed", "undecided", "xfailed", "skipped", "passed")
-        return min((entry.outcome for entry in self.tests), key=order.index, default="")
+        return min((entry.outcome for entry in self.tests), key=WORST_FIRST.index, default="")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,3 +86,60 @@ def test_a_session_without_a_terminal_tells_its_findings(own: pytest.Pytester) -
     result = own.runpytest("-p", "no:terminal", "--ablation-export=out.md")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "1 of 3 claims holds" in (own.path / "out.md").read_text(encoding="utf-8")
+
+
+IN_FIXTURES = """
+@pytest.fixture
+def at_first(variant):
+    assert variant.accuracy.change <= -0.3
+
+@pytest.fixture
+def at_last(variant):
+    yield
+    assert variant.accuracy.change <= -0.3
+
+@pytest.mark.ablation(override(depth=3))
+def test_setup(at_first):
+    pass
+
+@pytest.mark.ablation(override(depth=4))
+def test_teardown(at_last, variant):
+    assert variant.accuracy.change <= -0.1
+"""
+
+
+def test_claims_of_fixtures_are_among_the_findings(own: pytest.Pytester) -> None:
+    """A claim that is violated as a test is set up or torn down is in the table, and once."""
+    write(own, IN_FIXTURES)
+    result = own.runpytest("--junitxml=out.xml", "--html=page.html", "--ablation-seeds=2:9")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "violated: test_study.py::test_setup",
+            "violated: test_study.py::test_teardown",
+            "1 of 3 claims holds, 2 violated, 2 tests ended in an error; *",
+        ]
+    )
+    xml = (own.path / "out.xml").read_text(encoding="utf-8")
+    assert [xml.count(f'"ablation.{place}.claim"') for place in (1, 2, 3)] == [2, 1, 0]
+
+
+def test_a_training_that_fails_late_is_of_the_teardown(own: pytest.Pytester) -> None:
+    """Whoever counts phases, as --junitxml does, is told that the test is over."""
+    write(
+        own,
+        """
+@pytest.fixture
+def at_last(variant):
+    yield
+    assert variant.accuracy.change <= -0.3
+
+@pytest.mark.ablation(override(fail=True))
+def test_it(at_last):
+    pass
+""",
+    )
+    result = own.runpytest("--junitxml=out.xml")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*"])
+    assert 'errors="1"' in (own.path / "out.xml").read_text(encoding="utf-8")
