@@ -360,6 +360,7 @@ def _sheet(data: Dataset) -> str:
     return sheet(data)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest passes over subtests that are skipped
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, Any] | None:
     """Give undecided tests a status of their own."""
     if getattr(report, "undecided", False):

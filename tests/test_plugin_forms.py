@@ -143,3 +143,35 @@ def test_it(at_last):
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*ERROR at teardown of test_it*"])
     assert 'errors="1"' in (own.path / "out.xml").read_text(encoding="utf-8")
+
+
+SUBTESTS = """
+@pytest.mark.ablation(override(depth=5))
+class TestCase(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def take(self, variant):
+        self.accuracy = variant.accuracy
+
+    def test_bounds(self):
+        for bound in (0, -0.5, -0.15, -0.01):
+            with self.subTest(bound=bound):
+                assert self.accuracy.change <= bound
+"""
+
+
+def test_claims_of_subtests_are_one_finding(own: pytest.Pytester) -> None:
+    """Of a test with subtests the worst counts, doubt is told, and each claim is there once."""
+    if not hasattr(pytest, "Subtests"):
+        pytest.skip("pytest has no subtests of its own")
+    write(own, SUBTESTS)
+    result = own.runpytest("--junitxml=out.xml", "--ablation-seeds=2")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "set depth=5 * violated *",
+            "2 of 4 claims hold, 1 violated, 1 undecided; *",
+            "*1 failed, 1 passed, 1 undecided in*",
+        ]
+    )
+    xml = (own.path / "out.xml").read_text(encoding="utf-8")
+    assert [xml.count(f'"ablation.{place}.claim"') for place in (1, 4)] == [1, 1]
