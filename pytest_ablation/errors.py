@@ -54,7 +54,8 @@ def unknown(asked: str, of: object, *others: str) -> UnknownNameError:
         of: The object.
         others: What it has beside its properties.
     """
-    has = [name for name, each in vars(type(of)).items() if isinstance(each, property)]
+    properties = [name for name, each in vars(type(of)).items() if isinstance(each, property)]
+    has = [name for name in properties if not name.startswith("_")]
     return UnknownNameError(
         f"{asked}: nothing of that name. There are {', '.join((*has, *others))}."
         + did_you_mean(asked.rpartition(".")[2], (*has, *others))

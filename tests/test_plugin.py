@@ -380,7 +380,10 @@ def test_it(variant):
             "variant.acuracy >= 0",
             '*acuracy: nothing of that name. There are *metric. Did you mean "accuracy"?*',
         ),
-        ("variant.accuracy.chnge >= 0", '*variant.accuracy.chnge: *Did you mean "change"?*'),
+        (
+            "variant.accuracy.chnge >= 0",
+            '*variant.accuracy.chnge: *There are *, interaction, since. Did you mean "change"?*',
+        ),
         (
             "baseline.accuracy > 95",
             "*95 lies outside 0 … 1: accuracies are fractions: write 0.95.*",
