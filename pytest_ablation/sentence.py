@@ -46,6 +46,8 @@ def of(arm: str, row: Mapping[str, Any], runs: Sequence[Run], baseline: Entry) -
         return f"Collapses to chance: {value} of test examples." + (
             " The training diverged." if row["diverged"] else ""
         )
+    if math.isnan(row["change"]):
+        return f"Its {measure.name} is {value} on test examples; the baseline's is not known."
     by = said(row["change"], measure.unit, "change")
     if row["change_low"] <= 0 <= row["change_high"]:
         change = f"No clear change in {measure.name} ({by})"
