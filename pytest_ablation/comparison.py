@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -126,22 +128,23 @@ class Quantity:
         return replace(self, form="since")
 
     def __ge__(self, number: float) -> bool:
-        return self._within(at_least=number)
+        return self._within(at_least=self._number(number))
 
     def __gt__(self, number: float) -> bool:
-        return self._within(at_least=_next(number, math.inf))
+        return self._within(at_least=math.nextafter(self._number(number), math.inf))
 
     def __le__(self, number: float) -> bool:
-        return self._within(at_most=number)
+        return self._within(at_most=self._number(number))
 
     def __lt__(self, number: float) -> bool:
-        return self._within(at_most=_next(number, -math.inf))
+        return self._within(at_most=math.nextafter(self._number(number), -math.inf))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Quantity):
             raise self._no_number(f"{self.name} == {other.name}", "change")
         if self._effect.is_exact and isinstance(other, Real):
-            return self._within(at_least=float(other), at_most=float(other))
+            number = self._number(other)
+            return self._within(at_least=number, at_most=number)
         raise AblationError(
             f"{self.name} == {other!r}: trained values are never equal for sure. Write a bound, "
             f"as {self.name} >= {other!r}, or both, as low <= {self.name} <= high."
@@ -300,13 +303,21 @@ class Quantity:
             "number."
         )
 
+    def _number(self, given: object) -> float:
+        """Return as Python's own what it is compared with, which may be another library's."""
+        if isinstance(given, Quantity):
+            raise self._no_number(f"{self.name}, compared with {given.name}", "change")
+        number = math.nan
+        if isinstance(given, Real | Decimal):
+            with suppress(OverflowError):  # of a whole number beyond the largest float
+                number = float(given)
+        if math.isnan(number):
+            raise AblationError(f"{self.name}: compare it with a number, not {given!r}.")
+        return number
+
     def _bound(self, number: float | None) -> float | None:
         if number is None:
             return None
-        if isinstance(number, Quantity):
-            raise self._no_number(f"{self.name}, compared with {number.name}", "change")
-        if not isinstance(number, Real) or math.isnan(number):
-            raise AblationError(f"{self.name}: compare it with a number, not {number!r}.")
         low, high = self.measure.range_of(self.form)
         if math.isfinite(number) and not low <= number * NEARLY <= high:
             raise AblationError(
@@ -314,7 +325,7 @@ class Quantity:
                 f"are fractions: write {number / 100:g}."
             )
         if self.form != "ratio":
-            return float(number)
+            return number
         return math.log(number) if number > 0 else -math.inf
 
 
@@ -334,11 +345,6 @@ def _written(other: object) -> str:
 def _warn(text: str) -> None:
     if text:
         warnings.warn(AblationWarning(text), stacklevel=4)
-
-
-def _next(number: float, towards: float) -> float:
-    """Return the number next to a bound that is not itself allowed."""
-    return math.nextafter(number, towards) if isinstance(number, Real) else number
 
 
 def _values_of(arm: Arm, measure: Measure, seeds: int) -> str:

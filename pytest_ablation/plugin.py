@@ -41,6 +41,7 @@ KERAS_ASKS_IN_THE_OLD_WAY = (
 TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
 TOLD = pytest.StashKey["Entry"]()
+OF_A_TEST: tuple[pytest.StashKey[Any], ...] = (TRAINED, ASSERTED, TOLD)
 SHEET_SENT = pytest.StashKey[bool]()
 
 
@@ -178,7 +179,7 @@ def _asserted(item: pytest.Item) -> Asserted:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Forget what a test compared before, where another plugin runs it again; check its marker."""
-    for key in (TRAINED, ASSERTED, TOLD):
+    for key in OF_A_TEST:
         if key in item.stash:
             del item.stash[key]
     _note(item, [])

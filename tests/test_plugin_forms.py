@@ -175,3 +175,30 @@ def test_claims_of_subtests_are_one_finding(own: pytest.Pytester) -> None:
     )
     xml = (own.path / "out.xml").read_text(encoding="utf-8")
     assert [xml.count(f'"ablation.{place}.claim"') for place in (1, 4)] == [1, 1]
+
+
+def test_a_bound_may_be_of_any_kind_of_number(own: pytest.Pytester) -> None:
+    """Numbers of other libraries are bounds as well, and what is none is said to be none."""
+    write(
+        own,
+        """
+from decimal import Decimal
+from fractions import Fraction
+import numpy as np
+
+@pytest.mark.ablation(override(depth=3))
+@pytest.mark.parametrize("bound", [Decimal("-0.1"), Fraction(-1, 10), np.float32(-0.1), np.int8(0)])
+def test_number(variant, bound):
+    assert variant.accuracy.change <= bound
+    assert bound > variant.accuracy.change
+
+@pytest.mark.ablation(override(depth=3))
+@pytest.mark.parametrize("bound", [None, 10**400, np.nan, np.zeros(1), 1j])
+def test_none(variant, bound):
+    assert variant.accuracy.change < bound
+""",
+    )
+    result = own.runpytest()
+    result.assert_outcomes(passed=4, failed=5)
+    result.stdout.fnmatch_lines(["*compare it with a number, not None.", "*not 10000*", "*not 1j."])
+    result.stdout.no_fnmatch_line("*comparison.py*")
