@@ -135,10 +135,14 @@ def is_to_be_skipped(item: pytest.Item, error: AblationError) -> bool:
 
 
 def of_one_experiment(item: pytest.Item) -> list[pytest.Item]:
-    """Return the session's tests whose experiment comes from the same fixture as a test's."""
-    same = _experiment_fixture(item)
+    """Return the session's tests whose experiment is a test's: of its fixture and parameters."""
+    same, given = _experiment_fixture(item), _experiment_parameters(item)
     items = filter(is_of_an_arm, item.session.items)
-    return [each for each in items if _experiment_fixture(each) is same]
+    return [
+        each
+        for each in items
+        if _experiment_fixture(each) is same and _are_same(_experiment_parameters(each), given)
+    ]
 
 
 def _marked(item: pytest.Item) -> list[object]:
@@ -168,6 +172,24 @@ def _experiment_fixture(item: pytest.Item) -> object:
     """Return the fixture definition that gives a test its experiment; pytest names it privately."""
     definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
     return definitions["experiment"][-1] if "experiment" in definitions else None
+
+
+def _experiment_parameters(item: pytest.Item) -> dict[str, object]:
+    """Return the parameters that a test's experiment is made with, of all fixtures it takes."""
+    definitions = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined] # as above
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    taken, left = set(), ["experiment"] if parameters else []
+    while left:
+        name = left.pop()
+        if name not in taken:
+            taken.add(name)
+            left += [each for one in definitions.get(name, ()) for each in one.argnames]
+    return {name: value for name, value in parameters.items() if name in taken}
+
+
+def _are_same(some: dict[str, object], others: dict[str, object]) -> bool:
+    """Tell whether parameters are the same objects, as pytest does before it makes one anew."""
+    return some.keys() == others.keys() and all(some[name] is others[name] for name in some)
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

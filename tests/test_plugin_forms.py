@@ -202,3 +202,40 @@ def test_none(variant, bound):
     result.assert_outcomes(passed=4, failed=5)
     result.stdout.fnmatch_lines(["*compare it with a number, not None.", "*not 10000*", "*not 1j."])
     result.stdout.no_fnmatch_line("*comparison.py*")
+
+
+def test_of_several_parameters_each_experiment_has_its_own_tests(
+    pytester: pytest.Pytester,
+) -> None:
+    """No variant is trained, or said to be wrong, of an experiment that its test is not of."""
+    pytester.makeconftest(CONFTEST[: CONFTEST.index("@pytest.fixture")])
+    write(
+        pytester,
+        """
+from conftest import fit
+
+@pytest.fixture(scope="module")
+def settings(request):
+    return {"depth": 8, "noise": 0.002, "fail": False} | request.param
+
+@pytest.fixture(scope="module")
+def experiment(settings):
+    return Experiment(settings, train=fit, name=str(sorted(settings)))
+
+@pytest.mark.parametrize("settings", [{}], indirect=True)
+@pytest.mark.ablation(override(depth=3))
+def test_one(variant):
+    assert variant.accuracy.change <= -0.1
+
+@pytest.mark.parametrize("settings", [{"width": 1}], indirect=True)
+@pytest.mark.ablation(override(width=2))
+def test_other(variant):
+    assert variant.accuracy.change <= 0.1
+""",
+    )
+    result = pytester.runpytest("--ablation-seeds=2")
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("*will end in an error*")
+    result = pytester.runpytest("--ablation-seeds=2", "--ablation-refresh", "--ablation-workers=1")
+    result.stdout.fnmatch_lines(["*8 trainings done*"])
+    assert len(list((pytester.path / ".ablation" / "runs").glob("*.json"))) == 8
