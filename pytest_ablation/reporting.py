@@ -145,24 +145,29 @@ class Reporting:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the table of findings, or with the plan."""
+        writer = self.config.get_terminal_writer()
         if options.plan(self.config):
             from pytest_ablation.report import plan
 
-            writer = self.config.get_terminal_writer()
             terminalreporter.write_sep("=", "ablation plan")
-            terminalreporter.write_line(plan.table(self.plan, width=writer.fullwidth))
+            self._write(terminalreporter, plan.table(self.plan, width=writer.fullwidth))
         if self.findings is not None:
             from pytest_ablation.report import terminal
 
-            writer = self.config.get_terminal_writer()
             terminalreporter.write_sep("=", "ablation findings")
-            terminalreporter.write_line(
-                terminal.table(self.findings, width=writer.fullwidth, color=writer.hasmarkup)
-            )
+            table = terminal.table(self.findings, width=writer.fullwidth, color=writer.hasmarkup)
+            self._write(terminalreporter, table)
         for line in self.written:
             terminalreporter.write_line(line)
         for line in self.unwritten:
             terminalreporter.write_line(line, red=True)
+
+    def _write(self, terminalreporter: pytest.TerminalReporter, text: str) -> None:
+        from pytest_ablation.report import terminal
+
+        file = self.config.get_terminal_writer()._file  # it has no other name
+        for line in terminal.lines(text, getattr(file, "encoding", None) or "utf-8"):
+            terminalreporter.write_line(line)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:

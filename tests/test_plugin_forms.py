@@ -239,3 +239,21 @@ def test_other(variant):
     result = pytester.runpytest("--ablation-seeds=2", "--ablation-refresh", "--ablation-workers=1")
     result.stdout.fnmatch_lines(["*8 trainings done*"])
     assert len(list((pytester.path / ".ablation" / "runs").glob("*.json"))) == 8
+
+
+def test_a_terminal_without_our_signs_shows_the_table_in_others(
+    own: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe on Windows, or under LC_ALL=C, the table is no single line of escapes."""
+    write(own, IN_A_TEST_CASE)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    result = own.runpytest_subprocess("--ablation-seeds=2", "-k", "holds or violated")
+    result.stdout.fnmatch_lines(
+        [
+            "the trainer's own data | profile quick | 2 seeds an arm | *",
+            "set depth=3 * -24.8 points  violated *",
+            "  accuracy.change >= 0.0 points: -24.8 points, 90 % interval -25.6 points ... -2*",
+        ]
+    )
+    plan = own.runpytest_subprocess("--ablation-plan")
+    plan.stdout.fnmatch_lines(["-----*", "baseline, seed 0 *", "  ~ depth: 8 -> 3"])
