@@ -5,9 +5,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 LAST_LINES = 12
 ANSI = r"\x1b\[[0-9;]*m"
+# A call in a trace that is this package's or its workers', before one that is somebody else's.
+OWN_CALL = re.compile(
+    rf'^  File "(?:{re.escape(str(Path(__file__).parent))}|[^"]*\bpebble\b)[^"]*", line .*\n'
+    r"(?:    .*\n)*(?=  File )",
+    re.MULTILINE,
+)
 
 
 class AblationError(Exception):
@@ -41,8 +48,11 @@ def one_line(error: BaseException, longest: int = 300) -> str:
 
 
 def with_last_lines(what: str, written: str) -> str:
-    """Return what happened as a sentence, and the last lines of what was written then."""
-    lines = re.sub(ANSI, "", written).strip().splitlines()[-LAST_LINES:]
+    """Return what happened as a sentence, and the last lines of what was written then.
+
+    Of a trace that is the user's calls; ours, which come first, would leave no room for them.
+    """
+    lines = OWN_CALL.sub("", re.sub(ANSI, "", written)).strip().splitlines()[-LAST_LINES:]
     return "\n".join([f"{what}. Its last lines:", *lines] if lines else [f"{what}."])
 
 

@@ -242,6 +242,8 @@ def test_right(baseline):
     result.stdout.fnmatch_lines(
         [
             "set fail='raise', seed 0: the training failed: ValueError. Its last lines:",
+            "Traceback (most recent call last):",
+            '  File "*conftest.py", line *, in fit',
             "*not on a Tuesday*",
             "set fail='odd', seed 0: the training failed: OddError. Its last lines:",
             "*neither here nor there*",
@@ -251,6 +253,7 @@ def test_right(baseline):
         ]
     )
     result.stdout.no_fnmatch_line("*comparison.py*")
+    result.stdout.no_fnmatch_line("*, in train")
 
 
 @pytest.mark.parametrize(
