@@ -234,9 +234,17 @@ def pytest_report_collectionfinish(
 
 
 @pytest.hookimpl(specname="pytest_runtest_makereport")
-def pytest_ablation_short_trace(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Say a mistake at the user's line; after pytest put in what `unittest` caught."""
+def pytest_ablation_as_reported(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Say a mistake at the user's line, and have doubt fail where it must.
+
+    By now pytest has put in what `unittest` caught, and has yet to ask whether a test may fail.
+    """
     error = call.excinfo.value if call.excinfo else None
+    if error and _is_undecided(error) and options.strict(item.config):
+        failure = pytest.fail.Exception(f"undecided: {error}", pytrace=False)
+        call.excinfo = pytest.ExceptionInfo.from_exception(
+            failure.with_traceback(error.__traceback__)
+        )
     if isinstance(error, AblationError) and not item.config.getoption("fulltrace", False):
         _leave_out_own_frames(error.__traceback__)
         call.excinfo = pytest.ExceptionInfo.from_exception(error)
@@ -256,20 +264,14 @@ def pytest_runtest_makereport(
         return report
     if options.plan(item.config):
         return _planned(item, subject, report)
-    from pytest_ablation.comparison import Undecided
-
     if isinstance(error, TrainingError) and report.failed:
         # Nothing was found of the claim: no failure, but an error, which pytest knows by its phase.
         report.when = "setup" if report.when == "call" else report.when
         report.longrepr = str(error)
-    elif isinstance(error, Undecided):
+    elif _is_undecided(error):
         path, line, _ = item.location
-        said = f"undecided: {error.msg}"
-        if options.strict(item.config):
-            report.outcome, report.longrepr = "failed", said
-        else:
-            report.longrepr = (str(path), (line or 0) + 1, said)
-            report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
+        report.longrepr = (str(path), (line or 0) + 1, f"undecided: {error}")
+        report.undecided = True  # type: ignore[attr-defined] # pytest carries it along
     elif report.when != "call" and not _has_more(item, subject):
         return report
     try:
@@ -283,6 +285,14 @@ def pytest_runtest_makereport(
     _note(item, junit.properties(entry.compared))
     report.user_properties = list(item.user_properties)
     return report
+
+
+def _is_undecided(error: BaseException | None) -> bool:
+    if "pytest_ablation.comparison" not in sys.modules:
+        return False
+    from pytest_ablation.comparison import Undecided
+
+    return isinstance(error, Undecided)
 
 
 def _has_more(item: pytest.Item, subject: Trained) -> bool:

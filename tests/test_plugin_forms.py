@@ -257,3 +257,20 @@ def test_a_terminal_without_our_signs_shows_the_table_in_others(
     )
     plan = own.runpytest_subprocess("--ablation-plan")
     plan.stdout.fnmatch_lines(["-----*", "baseline, seed 0 *", "  ~ depth: 8 -> 3"])
+
+
+def test_doubt_that_must_fail_may_be_expected_to(own: pytest.Pytester) -> None:
+    """A gate that lets no doubt through is open where a test is known to fail."""
+    write(
+        own,
+        """
+@pytest.mark.xfail(reason="needs more seeds")
+@pytest.mark.ablation(override(noise=0.3))
+def test_doubtful(variant):
+    assert variant.accuracy.change >= -0.01
+""",
+    )
+    result = own.runpytest("--ablation-strict")
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(["*set noise=0.3 * xfailed *", "0 of 1 claims hold, 1 undecided*"])
+    own.runpytest().stdout.fnmatch_lines(["*1 undecided*"])
