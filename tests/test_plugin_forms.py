@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 # It holds that depth=3 is 0.25 below the baseline; noise=0.3 leaves claims undecided.
@@ -274,3 +278,41 @@ def test_doubtful(variant):
     result.assert_outcomes(xfailed=1)
     result.stdout.fnmatch_lines(["*set noise=0.3 * xfailed *", "0 of 1 claims hold, 1 undecided*"])
     own.runpytest().stdout.fnmatch_lines(["*1 undecided*"])
+
+
+def on_a_terminal(suite: pytest.Pytester, *arguments: str) -> str:
+    """Return what a session writes on a terminal, with its escape sequences."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pytest", *arguments]
+    with subprocess.Popen(command, cwd=suite.path, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                part = os.read(ours, 65_536)
+            except OSError:  # as Linux says that nobody has the other end any more
+                part = b""
+            if not part:
+                break
+            written += part
+    os.close(ours)
+    return written.decode(errors="replace")
+
+
+def test_on_a_terminal_pytest_goes_on_where_it_was(own: pytest.Pytester) -> None:
+    """What is shown while a test waits leaves no trace: a letter a test, in the file's one line."""
+    write(
+        own,
+        """
+@pytest.mark.parametrize("variant", [override(depth=3), override(depth=4)], indirect=True)
+def test_each(variant):
+    assert variant.accuracy.change <= -0.1
+""",
+    )
+    written = on_a_terminal(own, "--ablation-seeds=2")
+    assert "baseline, seed 1 …" in written
+    assert written.count("test_study.py ") == 1
+    assert "\x1b[A\x1b[14C" in written  # after the file's name, and then its first letter
+    assert "\x1b[A\x1b[15C" in written
+    assert "2 passed" in written

@@ -79,8 +79,10 @@ def _live(reporter: pytest.TerminalReporter, capture: CaptureManager | None) -> 
     from rich.live import Live
 
     writer = reporter.config.get_terminal_writer()
+    line = writer._current_line  # in whose midst pytest goes on; it has no other name
+    column = writer.width_of_current_line % writer.fullwidth
     with uncaptured(capture):
-        reporter.ensure_newline()
+        writer.write("\n" if line else "")
     console = Console(
         file=_Through(writer),  # type: ignore[arg-type] # of a file, it only needs to write
         width=writer.fullwidth,
@@ -108,6 +110,9 @@ def _live(reporter: pytest.TerminalReporter, capture: CaptureManager | None) -> 
     finally:
         with uncaptured(capture):
             live.stop()
+            if column:
+                writer.write(f"\x1b[A\x1b[{column}C", flush=True)  # up, and to the right
+            writer._current_line = line
 
 
 class _Through:
