@@ -147,27 +147,20 @@ class Reporting:
         """End with the table of findings, or with the plan."""
         writer = self.config.get_terminal_writer()
         if options.plan(self.config):
-            from pytest_ablation.report import plan
+            from pytest_ablation.report import plan, progress
 
             terminalreporter.write_sep("=", "ablation plan")
-            self._write(terminalreporter, plan.table(self.plan, width=writer.fullwidth))
+            progress.write_lines(terminalreporter, plan.table(self.plan, width=writer.fullwidth))
         if self.findings is not None:
-            from pytest_ablation.report import terminal
+            from pytest_ablation.report import progress, terminal
 
             terminalreporter.write_sep("=", "ablation findings")
             table = terminal.table(self.findings, width=writer.fullwidth, color=writer.hasmarkup)
-            self._write(terminalreporter, table)
+            progress.write_lines(terminalreporter, table)
         for line in self.written:
             terminalreporter.write_line(line)
         for line in self.unwritten:
             terminalreporter.write_line(line, red=True)
-
-    def _write(self, terminalreporter: pytest.TerminalReporter, text: str) -> None:
-        from pytest_ablation.report import terminal
-
-        file = self.config.get_terminal_writer()._file  # it has no other name
-        for line in terminal.lines(text, getattr(file, "encoding", None) or "utf-8"):
-            terminalreporter.write_line(line)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:

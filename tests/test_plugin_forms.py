@@ -316,3 +316,23 @@ def test_each(variant):
     assert "\x1b[A\x1b[14C" in written  # after the file's name, and then its first letter
     assert "\x1b[A\x1b[15C" in written
     assert "2 passed" in written
+
+
+def test_a_terminal_without_our_signs_shows_what_is_trained(
+    own: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an encoding lacks a sign, or one that a user wrote, the cursor moves all the same."""
+    own.makeconftest(CONFTEST.replace("noise", "nöise"))
+    write(
+        own,
+        """
+@pytest.mark.ablation(override(nöise=0.3))
+def test_it(variant):
+    assert variant.accuracy.change >= -1
+""",
+    )
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    written = on_a_terminal(own)
+    assert "\x1b[2K" in written
+    assert "set n\\xf6ise=0.3, seed 1 ..." in written
+    assert "\\x1b" not in written

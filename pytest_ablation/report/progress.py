@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_ablation.report.words import shortened
+from pytest_ablation.report.words import shortened, shown_in
 from pytest_ablation.run import Progress
 
 if TYPE_CHECKING:
+    from _pytest._io import TerminalWriter as Writer
     from _pytest.capture import CaptureManager
     from rich.console import RenderableType
 
@@ -118,15 +119,15 @@ def _live(reporter: pytest.TerminalReporter, capture: CaptureManager | None) -> 
 class _Through:
     """A file for rich that writes where pytest writes."""
 
-    def __init__(self, writer: object) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     def write(self, text: str) -> int:
-        self._writer.write(text)  # type: ignore[attr-defined] # pytest's TerminalWriter
+        self._writer.write(shown_in(_encoding(self._writer), text))
         return len(text)
 
     def flush(self) -> None:
-        self._writer.flush()  # type: ignore[attr-defined] # likewise
+        self._writer.flush()
 
 
 def _drawn(board: Board, width: int) -> RenderableType:
@@ -194,6 +195,17 @@ def duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def write_lines(reporter: pytest.TerminalReporter, text: str) -> None:
+    """Write a text of ours, line by line."""
+    encoding = _encoding(reporter.config.get_terminal_writer())
+    for line in shown_in(encoding, text).splitlines():
+        reporter.write_line(line)
+
+
+def _encoding(writer: Writer) -> str:
+    return getattr(writer._file, "encoding", None) or "utf-8"  # the file has no other name
 
 
 @contextmanager

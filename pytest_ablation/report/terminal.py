@@ -42,34 +42,7 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("parameters", lambda row: words.count(row.params)),
     ("wall", lambda row: words.seconds(row.wall)),
 )
-# What stands in where an encoding lacks a sign, as those of Windows do in a pipe, and LC_ALL=C.
-IN_ASCII = str.maketrans(
-    {
-        "─": "-",
-        "−": "-",
-        "–": "-",
-        "…": "...",
-        "·": "|",
-        "×": "x",
-        "≥": ">=",
-        "≤": "<=",
-        "→": "->",
-        "∞": "inf",
-    }
-)
 COLORS = {"holds": "green", "undecided": "yellow", "": ""}
-
-
-def lines(text: str, encoding: str) -> list[str]:
-    """Return text line by line, in signs that a terminal of this encoding has.
-
-    Of a text with others pytest would write all as one line, ends of lines and colours escaped.
-    """
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(IN_ASCII)
-    return text.splitlines()
 
 
 def table(findings: Findings, *, width: int, color: bool) -> str:

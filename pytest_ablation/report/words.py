@@ -23,6 +23,22 @@ GERUNDS = {
     **{"cut": "cutting", "use": "using", "train": "training", "feed": "feeding"},
 }
 DOING = re.compile(rf"(^|, )({'|'.join(GERUNDS)})\b")
+# What stands in where an encoding lacks a sign, as those of Windows do in a pipe, and LC_ALL=C.
+IN_ASCII = str.maketrans(
+    {
+        "─": "-",
+        "−": "-",
+        "–": "-",
+        "…": "...",
+        "·": "|",
+        "×": "x",
+        "≥": ">=",
+        "≤": "<=",
+        "→": "->",
+        "∞": "inf",
+        "━": "=",
+    }
+)
 VERDICTS = {"passed": "holds", "failed": "violated"}
 
 
@@ -84,6 +100,18 @@ def shortened(name: str, longest: int) -> str:
     """Return a name of users' on one line, cut where it is longer than there is room for."""
     name = "".join(each if each.isprintable() else " " for each in name)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def shown_in(encoding: str, text: str) -> str:
+    """Return text in signs that an encoding has, where it lacks some of ours.
+
+    Else pytest writes it with all that is special in it escaped: ends of lines and colours, too.
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def claims_that_are(outcome: str, findings: Findings) -> list[tuple[Entry, Compared]]:
