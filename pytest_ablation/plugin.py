@@ -263,7 +263,7 @@ def pytest_runtest_makereport(
     if subject is None:
         return report
     if options.plan(item.config):
-        return _planned(item, subject, report)
+        return _planned(item, subject, report, error)
     if isinstance(error, TrainingError) and report.failed:
         # Nothing was found of the claim: no failure, but an error, which pytest knows by its phase.
         report.when = "setup" if report.when == "call" else report.when
@@ -317,14 +317,17 @@ def _leave_out_own_frames(trace: TracebackType | None) -> None:
         trace = following
 
 
-def _planned(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> pytest.TestReport:
+def _planned(
+    item: pytest.Item, subject: Trained, report: pytest.TestReport, error: BaseException | None
+) -> pytest.TestReport:
     """Attach the trials that a test would need to the report of its setup."""
     from pytest_ablation import plan
 
-    if report.when == "setup" and report.passed:
+    in_fixture = isinstance(error, plan.AskedForTrainingError)
+    if report.when == "setup" and (report.passed or in_fixture):
         of_variant = suite.asks_for_a_variant(item)
         arms = [subject.baseline or subject.arm] if suite.trains_baseline(item) else []
-        arms += [subject.arm] if of_variant and suite.trains_variant(item) else []
+        arms += [subject.arm] if in_fixture or (of_variant and suite.trains_variant(item)) else []
         study = study_of(item.session)
         try:
             planned = plan.of(study, arms)

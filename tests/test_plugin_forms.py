@@ -336,3 +336,28 @@ def test_it(variant):
     assert "\x1b[2K" in written
     assert "set n\\xf6ise=0.3, seed 1 ..." in written
     assert "\\x1b" not in written
+
+
+def test_a_plan_has_the_trials_of_tests_whose_fixtures_compare(own: pytest.Pytester) -> None:
+    """What a plan leaves out is trained all the same."""
+    write(
+        own,
+        """
+@pytest.fixture
+def sane(variant):
+    assert variant.accuracy >= 0.1
+    return variant
+
+@pytest.mark.ablation(override(depth=3))
+def test_change(sane):
+    assert sane.accuracy.change <= -0.1
+
+@pytest.mark.ablation(override(depth=4))
+def test_value(sane):
+    pass
+""",
+    )
+    result = own.runpytest("--ablation-plan", "--ablation-seeds=2")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["set depth=4, seed 1 *", "6 trials: 0 cached, 6 to train."])
+    own.runpytest("--ablation-seeds=2").stdout.fnmatch_lines(["*6 trainings done*"])
