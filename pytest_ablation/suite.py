@@ -87,6 +87,8 @@ def check_marker(item: pytest.Item) -> None:
     own = [each for mark in item.own_markers if mark.name == "ablation" for each in mark.args]
     if not own or asks_for_a_variant(item) or "getfixturevalue" in _names(item):
         return
+    if _asks_by_name(item, "variant"):
+        return
     from pytest_ablation.ablation import Ablation
 
     if isinstance(own[0], Ablation):  # a suite that has nothing to do with this may have a marker
@@ -149,6 +151,18 @@ def _marked(item: pytest.Item) -> list[object]:
     """Return what the closest markers name: the test's own, else its class's or its module's."""
     found = [*item.iter_markers_with_node("ablation")]
     return [each for node, marker in found if node is found[0][0] for each in marker.args]
+
+
+def _asks_by_name(item: pytest.Item, *names: str) -> bool:
+    """Tell whether a test, or a fixture of it, gets one of some fixtures as it runs."""
+    info = getattr(item, "_fixtureinfo", None)  # of functions only; pytest names it privately
+    fixtures = [each.func for one in info.name2fixturedefs.values() for each in one] if info else []
+    codes = [_code(item), *(getattr(each, "__code__", None) for each in fixtures)]
+    return any(
+        "getfixturevalue" in code.co_names and not set(names).isdisjoint(code.co_consts)
+        for code in codes
+        if code
+    )
 
 
 def _value(given: object, place: int, is_single: bool) -> object:

@@ -361,3 +361,29 @@ def test_value(sane):
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines(["set depth=4, seed 1 *", "6 trials: 0 cached, 6 to train."])
     own.runpytest("--ablation-seeds=2").stdout.fnmatch_lines(["*6 trainings done*"])
+
+
+def test_a_fixture_may_ask_for_the_variant_by_name(own: pytest.Pytester) -> None:
+    """A marked test looks at its variant also where a fixture of it gets that as it runs."""
+    write(
+        own,
+        """
+@pytest.fixture
+def accuracy(request):
+    return request.getfixturevalue("variant").accuracy
+
+@pytest.mark.ablation(override(depth=3))
+def test_it(accuracy):
+    assert accuracy.change <= -0.1
+
+@pytest.mark.ablation(override(depth=3))
+def test_of_nothing(tmp_path):
+    pass
+
+def test_baseline(baseline):
+    assert baseline.accuracy >= 0.2
+""",
+    )
+    result = own.runpytest()
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*marked with override(depth=3) but does not take*"])
