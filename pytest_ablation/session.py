@@ -55,7 +55,9 @@ def study_of(session: pytest.Session, trainer: str = "") -> Study:
             refresh=options.refresh(config),
             alpha=options.alpha(config),
             reference=config.stash.get(REFERENCE, None),
-            comparisons=sum(map(suite.comparisons, filter(suite.is_of_an_arm, session.items))),
+            comparisons=max(
+                1, sum(map(suite.comparisons, filter(suite.may_compare, session.items)))
+            ),
             executor=NothingTrained(executor) if options.plan(config) else executor,
         )
     return config.stash[STUDY]

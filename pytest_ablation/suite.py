@@ -25,6 +25,11 @@ def is_of_an_arm(item: pytest.Item) -> bool:
     return not {"variant", "baseline"}.isdisjoint(_fixtures(item))
 
 
+def may_compare(item: pytest.Item) -> bool:
+    """Tell whether a test asks for the baseline or a variant, be it only as it runs."""
+    return is_of_an_arm(item) or _asks_by_name(item, "variant", "baseline")
+
+
 def asks_for_a_variant(item: pytest.Item) -> bool:
     """Tell whether a test asks for a variant."""
     return "variant" in _fixtures(item)

@@ -387,3 +387,25 @@ def test_baseline(baseline):
     result = own.runpytest()
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*marked with override(depth=3) but does not take*"])
+
+
+def test_tests_that_get_a_variant_as_they_run_share_the_error_too(own: pytest.Pytester) -> None:
+    """With nothing else in the session their verdicts are as sure as all others."""
+    write(
+        own,
+        """
+@pytest.mark.ablation(override(depth=3))
+@pytest.mark.parametrize("name", ["variant", "variant"])
+def test_it(request, name):
+    assert request.getfixturevalue(name).accuracy.change <= -0.1
+
+@pytest.mark.ablation(override(depth=3))
+@pytest.mark.parametrize("bound", [0, 0.1, 0.2])
+def test_violated(request, bound):
+    assert request.getfixturevalue("variant").accuracy.change >= bound
+""",
+    )
+    result = own.runpytest()
+    result.assert_outcomes(passed=2, failed=3)
+    result.stdout.fnmatch_lines(["*violated with an error of 5 % over the session's 3 comparisons"])
+    own.runpytest("-k", "test_it").assert_outcomes(passed=2, deselected=3)
