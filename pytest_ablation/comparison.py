@@ -200,8 +200,9 @@ class Quantity:
         if self.form == "since":
             lines.append(effect.since.said(compared.seeds_a_side[1], effect.is_exact))
         study = self.arm.study
-        over = f" with an error of {100 * study.alpha:g} % over the session's {study.comparisons}"
-        shared = "" if effect.is_exact else f"{over} comparisons"
+        among = f"{study.comparisons} comparison{'' if study.comparisons == 1 else 's'}"
+        over = f" with an error of {100 * study.alpha:g} % over the session's {among}"
+        shared = "" if effect.is_exact else over
         return [
             *filter(None, lines),
             f"{self.name}: {compared.evidence}",

@@ -409,3 +409,5 @@ def test_violated(request, bound):
     result.assert_outcomes(passed=2, failed=3)
     result.stdout.fnmatch_lines(["*violated with an error of 5 % over the session's 3 comparisons"])
     own.runpytest("-k", "test_it").assert_outcomes(passed=2, deselected=3)
+    result = own.runpytest("-k", "test_violated and 0.1")
+    result.stdout.fnmatch_lines(["*over the session's 1 comparison"])
