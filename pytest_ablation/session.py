@@ -155,7 +155,8 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
                 arms += [variant] if suite.trains_variant(item) else []
                 to_come.append((variant, suite.trains_variant(item), suite.times_steps(item)))
         except AblationError as error:
-            if item is not request.node and not suite.is_to_be_skipped(item, error):
+            skips = suite.may_be_skipped(item) or suite.is_to_be_skipped(item, error)
+            if item is not request.node and not skips:
                 _say(request.config, f"will end in an error: {item.nodeid}: {error}")
         needed.append(arms)
     if options.plan(request.config):

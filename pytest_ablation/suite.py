@@ -49,7 +49,7 @@ def trains_baseline(item: pytest.Item) -> bool:
 def times_steps(item: pytest.Item) -> bool:
     """Tell whether a test will ask for its variant's time a step over the baseline's."""
     asked = "variant" in _fixtures(item) and {"time", "ratio"} <= _names(item)
-    return asked and not _may_be_skipped(item)
+    return asked and not may_be_skipped(item)
 
 
 def comparisons(item: pytest.Item) -> int:
@@ -136,6 +136,11 @@ def is_of_a_study(item: pytest.Item) -> bool:
     return is_of_an_arm(item) or any(mark.name == "ablation" for mark in item.own_markers)
 
 
+def may_be_skipped(item: pytest.Item) -> bool:
+    """Tell whether a test is marked to be skipped, as pytest marks one without parameters."""
+    return any(item.get_closest_marker(name) for name in ("skip", "skipif"))
+
+
 def is_to_be_skipped(item: pytest.Item, error: AblationError) -> bool:
     """Tell whether a test is of a layer that nobody named, and that cannot be left out."""
     return isinstance(error, UnbuildableError) and ablation(item).is_of_all
@@ -180,11 +185,7 @@ def _value(given: object, place: int, is_single: bool) -> object:
 
 
 def _surely_trains(item: pytest.Item) -> bool:
-    return not _may_be_skipped(item) and not TRAINED.isdisjoint(_names(item))
-
-
-def _may_be_skipped(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("skip", "skipif"))
+    return not may_be_skipped(item) and not TRAINED.isdisjoint(_names(item))
 
 
 def _experiment_fixture(item: pytest.Item) -> object:

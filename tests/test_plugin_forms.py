@@ -411,3 +411,27 @@ def test_violated(request, bound):
     own.runpytest("-k", "test_it").assert_outcomes(passed=2, deselected=3)
     result = own.runpytest("-k", "test_violated and 0.1")
     result.stdout.fnmatch_lines(["*over the session's 1 comparison"])
+
+
+def test_a_test_that_is_skipped_is_not_said_to_end_in_an_error(own: pytest.Pytester) -> None:
+    """An empty list of ablations, or a test put off, alarms nobody."""
+    write(
+        own,
+        """
+@pytest.mark.ablation(override(depth=3))
+def test_it(variant):
+    assert variant.accuracy.change <= -0.1
+
+@pytest.mark.parametrize("variant", [], indirect=True)
+def test_each(variant):
+    assert variant.accuracy.change <= 0
+
+@pytest.mark.skip
+@pytest.mark.ablation(override(deep=3))
+def test_put_off(variant):
+    assert variant.accuracy.change <= 0
+""",
+    )
+    result = own.runpytest()
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.no_fnmatch_line("*will end in an error*")
