@@ -137,8 +137,9 @@ def is_of_a_study(item: pytest.Item) -> bool:
 
 
 def may_be_skipped(item: pytest.Item) -> bool:
-    """Tell whether a test is marked to be skipped, as pytest marks one without parameters."""
-    return any(item.get_closest_marker(name) for name in ("skip", "skipif"))
+    """Tell whether a test is marked not to run, as pytest marks one without parameters."""
+    marked = any(item.get_closest_marker(name) for name in ("skip", "skipif"))
+    return marked or any(not mark.kwargs.get("run", True) for mark in item.iter_markers("xfail"))
 
 
 def is_to_be_skipped(item: pytest.Item, error: AblationError) -> bool:

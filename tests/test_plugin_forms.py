@@ -435,3 +435,23 @@ def test_put_off(variant):
     result = own.runpytest()
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.no_fnmatch_line("*will end in an error*")
+
+
+def test_a_test_that_is_not_run_trains_nothing(own: pytest.Pytester) -> None:
+    """Who has pytest leave a test out as one that fails does not wait for its variant."""
+    write(
+        own,
+        """
+@pytest.mark.ablation(override(depth=3))
+def test_it(variant):
+    assert variant.accuracy.change <= -0.1
+
+@pytest.mark.xfail(run=False)
+@pytest.mark.ablation(override(depth=4))
+def test_put_off(variant):
+    assert variant.accuracy.change <= 0
+""",
+    )
+    result = own.runpytest("--ablation-workers=1", "--ablation-seeds=2")
+    result.assert_outcomes(passed=1, xfailed=1)
+    assert len(list((own.path / ".ablation" / "runs").glob("*.json"))) == 4
