@@ -89,7 +89,7 @@ def check_marker(item: pytest.Item) -> None:
     Raises:
         AblationError: The test itself is marked. A class or a module may be for some of its tests.
     """
-    own = [each for mark in item.own_markers if mark.name == "ablation" for each in mark.args]
+    own = [each for mark in item.own_markers if mark.name == "ablation" for each in _given(mark)]
     if not own or asks_for_a_variant(item) or "getfixturevalue" in _names(item):
         return
     if _asks_by_name(item, "variant"):
@@ -161,7 +161,12 @@ def of_one_experiment(item: pytest.Item) -> list[pytest.Item]:
 def _marked(item: pytest.Item) -> list[object]:
     """Return what the closest markers name: the test's own, else its class's or its module's."""
     found = [*item.iter_markers_with_node("ablation")]
-    return [each for node, marker in found if node is found[0][0] for each in marker.args]
+    return [each for node, marker in found if node is found[0][0] for each in _given(marker)]
+
+
+def _given(marker: pytest.Mark) -> list[object]:
+    """Return what a marker names, be it as its argument `edit`, as pytest --markers has it."""
+    return [*marker.args, *marker.kwargs.values()]
 
 
 def _asks_by_name(item: pytest.Item, *names: str) -> bool:

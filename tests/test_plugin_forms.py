@@ -455,3 +455,22 @@ def test_put_off(variant):
     result = own.runpytest("--ablation-workers=1", "--ablation-seeds=2")
     result.assert_outcomes(passed=1, xfailed=1)
     assert len(list((own.path / ".ablation" / "runs").glob("*.json"))) == 4
+
+
+def test_a_marker_names_its_edit_by_keyword_too(own: pytest.Pytester) -> None:
+    """What `pytest --markers` shows may be written."""
+    write(
+        own,
+        """
+@pytest.mark.ablation(edit=override(depth=3))
+def test_it(variant):
+    assert variant.accuracy.change <= -0.1
+
+@pytest.mark.ablation(edit=override(depth=3))
+def test_of_nothing():
+    pass
+""",
+    )
+    result = own.runpytest("-v")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*::test_it PASSED*", "*::test_of_nothing ERROR*"])
