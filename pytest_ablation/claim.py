@@ -55,7 +55,11 @@ class Compared:
         bounds = [("≥", self.at_least), ("≤", self.at_most)]
         if self.at_least == self.at_most:
             bounds = [("=", self.at_least)]
-        limits = [f"{sign} {self.said(limit)}" for sign, limit in bounds if limit is not None]
+        limits = [
+            f"{sign} {said(limit, self.unit, self.form, is_bound=True)}"
+            for sign, limit in bounds
+            if limit is not None
+        ]
         return f"{self.quantity}{form} {' and '.join(limits)}"
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -134,28 +135,45 @@ def sampling_noise(runs: Sequence[Run], examples: int) -> float:
     return math.sqrt(share * (1 - share) / examples)
 
 
-def said(value: float, unit: Unit, form: Form = "value") -> str:
-    """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``."""
+def said(value: float, unit: Unit, form: Form = "value", *, is_bound: bool = False) -> str:
+    """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``.
+
+    Args:
+        value: The number.
+        unit: What it counts.
+        form: As a value, a change, ….
+        is_bound: Whether a test wrote it, so that it has all its digits: ``+0.04 points``.
+    """
     is_change = form in ("change", "interaction", "since")
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
+    digits_of = _all_digits if is_bound else format
     if form == "ratio":
-        return f"{value:.2f}×"
+        return f"{digits_of(value, '.2f')}×"
     if unit == "fraction":
-        text = f"{100 * value:.1f} {'points' if is_change else '%'}"
+        text = f"{digits_of(100 * value, '.1f')} {'points' if is_change else '%'}"
     elif unit == "seconds":
-        text = f"{1000 * value:.1f} ms" if abs(value) < 1 else f"{value:.1f} s"
+        scale, name = (1000, "ms") if abs(value) < 1 else (1, "s")
+        text = f"{digits_of(scale * value, '.1f')} {name}"
     elif unit == "count":
-        text = f"{value:,.0f}"
+        text = digits_of(value, ",.0f")
     elif unit == "operations":
         size, prefix = next(each for each in PREFIXES if abs(value) >= each[0] or each[0] == 1)
-        text = f"{value / size:.3g} {prefix}FLOP"
+        text = f"{digits_of(value / size, '.3g')} {prefix}FLOP"
     else:
-        text = f"{value:.4g}"
+        text = digits_of(value, ".4g")
     digits = text.removeprefix("-")
     if not digits.strip("0., %pointsmFLOP"):
         return digits  # rounds to nothing, so it has no sign
     sign = MINUS if digits != text else "+" if is_change else ""
     return sign + digits
+
+
+def _all_digits(number: float, rounded: str) -> str:
+    """Return a number in a format where that tells all of it, else as it was written."""
+    text = format(number, rounded)
+    told = float(text.replace(",", ""))
+    is_all = math.isclose(told, number, rel_tol=1e-9, abs_tol=sys.float_info.min)
+    return text if is_all else f"{number:.10g}"

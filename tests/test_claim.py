@@ -36,6 +36,7 @@ def test_a_claim_is_said_with_its_evidence() -> None:
         "−3.6 points, 90 % interval −4.9 points … −2.3 points, 2 seeds an arm"
     )
     assert compared.advice == ""
+    assert claim(at_least=-0.0004).claim == "accuracy.change ≥ −0.04 points"
 
 
 def test_an_undecided_claim_says_what_would_decide_it() -> None:

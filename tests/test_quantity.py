@@ -88,3 +88,21 @@ def test_what_is_known_to_be_a_fraction_has_a_range() -> None:
 def test_numbers_are_said_in_their_unit(value: float, unit: Unit, form: Form, text: str) -> None:
     """A person reads points and percent, and never a minus before nothing."""
     assert said(value, unit, form) == text
+
+
+@pytest.mark.parametrize(
+    ("bound", "unit", "form", "text"),
+    [
+        (0.0004, "fraction", "change", "+0.04 points"),
+        (-0.12, "fraction", "change", "−12.0 points"),
+        (0.9995, "fraction", "value", "99.95 %"),
+        (1.005, "seconds", "ratio", "1.005×"),
+        (1_234_567, "operations", "value", "1.234567 MFLOP"),
+        (0.123456, "number", "value", "0.123456"),
+        (math.nextafter(0, 1), "fraction", "change", "0.0 points"),
+        (math.nextafter(0.95, 1), "fraction", "value", "95.0 %"),
+    ],
+)
+def test_a_bound_is_said_as_it_was_written(bound: float, unit: Unit, form: Form, text: str) -> None:
+    """A claim of "at most 0.04 points" is not reported as one of none, nor 1.005 as 1.00."""
+    assert said(bound, unit, form, is_bound=True) == text
