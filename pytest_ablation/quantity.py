@@ -160,7 +160,8 @@ def said(value: float, unit: Unit, form: Form = "value", *, is_bound: bool = Fal
     elif unit == "count":
         text = digits_of(value, ",.0f")
     elif unit == "operations":
-        size, prefix = next(each for each in PREFIXES if abs(value) >= each[0] or each[0] == 1)
+        # What would round to a thousand of one prefix is one of the next.
+        size, prefix = next(p for p in PREFIXES if abs(value) >= 0.9995 * p[0] or p[0] == 1)
         text = f"{digits_of(value / size, '.3g')} {prefix}FLOP"
     else:
         text = digits_of(value, ".4g")

@@ -81,6 +81,8 @@ def test_what_is_known_to_be_a_fraction_has_a_range() -> None:
         (0.3512, "seconds", "ratio", "0.35×"),
         (0.0414, "seconds", "value", "41.4 ms"),
         (736_618, "count", "value", "736,618"),
+        (999_400, "operations", "value", "999 kFLOP"),
+        (999_999, "operations", "value", "1 MFLOP"),
         (math.nan, "number", "value", "NaN"),
         (-math.inf, "number", "change", "−∞"),
     ],
