@@ -72,6 +72,8 @@ class Effect:
         """
         study = self.arm.study
         sides = self.sides
+        # Where more may follow one seed decides nothing, and tells nothing of how values vary.
+        seeds = max(seeds[0], min(2, seeds[1])), seeds[1]
         if self.is_exact:
             change = self._sum(sides[0], 0) - (self._sum(sides[1], 0) if len(sides) > 1 else 0.0)
             change = self.since.exact_change() if self.form == "since" else change
@@ -145,7 +147,7 @@ class Effect:
         sides = self.sides
         for arm in (arm for side in sides for arm in side):
             runs = [arm.run(seed) for seed in range(seeds)]
-            noise = measures.sampling_noise(runs, arm.tested)
+            noise = measures.least_noise(runs, arm.tested)
             scale = abs(self.of(arm, 0)) if self.form == "ratio" else 1.0
             squares.append((noise / scale) ** 2 if scale else 0.0)
         return math.sqrt(sum(squares) / len(sides))

@@ -135,6 +135,28 @@ def sampling_noise(runs: Sequence[Run], examples: int) -> float:
     return math.sqrt(share * (1 - share) / examples)
 
 
+def least_noise(runs: Sequence[Run], examples: int) -> float:
+    """Return the floor that verdicts put under the deviation of an arm's test accuracy.
+
+    It is the sampling noise; and where accuracies are whole numbers of examples, at least what
+    counting in these hides: 1 / √12 of an example. Of few examples equally many are often right by
+    chance, and trainings that seem not to vary would decide anything: with ten of them, accuracies
+    of 90 % and twenty true claims, up to half of all studies were red.
+
+    Source: Sheppard, "On the calculation of the most probable values of frequency-constants",
+    Proceedings of the London Mathematical Society 29 (1897).
+    """
+    noise = sampling_noise(runs, examples)
+    counts = [run.metrics.get(ACCURACY.name, math.nan) * examples for run in runs]
+    if not examples or len(runs) < 2 or not all(map(_is_whole, counts)):
+        return noise
+    return max(noise, 1 / (math.sqrt(12) * examples))
+
+
+def _is_whole(count: float) -> bool:
+    return math.isfinite(count) and abs(count - round(count)) < 1e-3  # it may come from a float32
+
+
 def said(value: float, unit: Unit, form: Form = "value", *, is_bound: bool = False) -> str:
     """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``.
 

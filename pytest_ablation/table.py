@@ -20,6 +20,7 @@ from pytest_ablation.quantity import (
     WALL,
     Measure,
     gap,
+    least_noise,
     metric,
     sampling_noise,
     training,
@@ -197,7 +198,7 @@ class Findings:
             return None
         facts = own[0].facts
         measure = metric(own[0].metric)
-        floor = sampling_noise(runs, facts["tested"]) if measure is ACCURACY else 0.0
+        tested = facts["tested"] if measure is ACCURACY else 0
         try:
             deviation = stdev(measure.of(run) for run in runs)
         except AblationError:
@@ -207,9 +208,9 @@ class Findings:
             measure=measure,
             seeds=len(runs),
             deviation=deviation,
-            floor=floor,
+            floor=sampling_noise(runs, tested),
             detectable=smallest_detectable(
-                max(deviation, floor), seeds=seeds, alpha=facts["alpha"]
+                max(deviation, least_noise(runs, tested)), seeds=seeds, alpha=facts["alpha"]
             ),
             most_seeds=seeds[1],
         )
@@ -345,7 +346,7 @@ def _limits(
         values = [[a - b for a, b in zip(*values, strict=False)]]
     noise = 0.0
     if measure is ACCURACY and not is_paired:
-        noise = math.sqrt(fmean(sampling_noise(arm, facts["tested"]) ** 2 for arm in arms))
+        noise = math.sqrt(fmean(least_noise(arm, facts["tested"]) ** 2 for arm in arms))
     _, low, high = estimate(*values, alpha=facts["alpha"], noise=noise)
     return low, high
 
@@ -365,6 +366,6 @@ def _since(
         [measure.of(run) for run in runs[:seeds]],
         [math.nan if each is None else each for each in then.values[measure.name][:seeds]],
         alpha=facts["alpha"],
-        noise=sampling_noise(runs[:seeds], facts["tested"]) if measure is ACCURACY else 0.0,
+        noise=least_noise(runs[:seeds], facts["tested"]) if measure is ACCURACY else 0.0,
     )
     return change, *((low, high) if seeds > 1 else (math.nan, math.nan))

@@ -561,3 +561,36 @@ def test_x_again(variant, baseline):
     claim = json.loads((pytester.path / "out.json").read_text())["claims"][0]
     assert (claim["seeds"], claim["baseline_seeds"]) == (3, 2)
     assert "over 3 seeds and 2 of the baseline" in (pytester.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("seeds", ["2:5", "1:5"])
+def test_accuracies_that_tie_on_few_examples_decide_nothing(
+    pytester: pytest.Pytester, seeds: str
+) -> None:
+    """Twice 8 of 10 right beside twice 9 is chance, and not a change that was seen exactly."""
+    pytester.makepyfile(
+        test_study="""
+import pytest
+import numpy as np
+from pytest_ablation import Dataset, Experiment, override
+
+X, Y = np.zeros((10, 1)), np.arange(10) % 2
+DATA = Dataset(name="ten", x_train=X, y_train=Y, x_test=X, y_test=Y)
+RIGHT = {1.0: (9, 9, 7, 8, 9), 2.0: (8, 8, 9, 9, 8)}
+
+def fit(trial, data, progress):
+    return {"accuracy": RIGHT[trial.config["x"]][trial.seed] / 10, "loss": trial.seed / 10}
+
+@pytest.fixture(scope="session")
+def experiment():
+    return Experiment({"x": 1.0}, data=DATA, train=fit)
+
+@pytest.mark.ablation(override(x=2.0))
+def test_x_costs_little(variant):
+    assert variant.accuracy.change >= -0.05
+"""
+    )
+    result = pytester.runpytest(
+        "--ablation-workers=0", "--ablation-profile=full", f"--ablation-seeds={seeds}"
+    )
+    result.stdout.fnmatch_lines(["* 1 undecided *"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pytest_ablation.quantity import (
     LOSS,
     Form,
     Unit,
+    least_noise,
     metric,
     said,
     sampling_noise,
@@ -59,6 +61,16 @@ def test_the_noise_is_the_spread_of_accuracies_drawn_by_chance() -> None:
     outcomes = random.uniform(size=(60, 1_000)) < chances
     noise = sampling_noise([run_of(list(each)) for each in outcomes], 1_000)
     assert noise == pytest.approx(outcomes.mean(axis=1).std(ddof=1), rel=0.3)
+
+
+def test_equal_counts_of_right_examples_are_not_known_to_be_equal() -> None:
+    """Of ten examples 9 are right twice in a third of all trainings of 90 %: no variance of 0."""
+    run = replace(run_of([True] * 9 + [False]), metrics={"accuracy": float(np.float32(0.9))})
+    assert least_noise([run, run], 10) == pytest.approx(0.1 / math.sqrt(12))
+    by_pixel = replace(run, metrics={"accuracy": 0.9123})
+    assert least_noise([run, by_pixel], 10) == 0.0  # it counts something finer
+    assert least_noise([run], 10) == sampling_noise([run], 10)
+    assert least_noise([run_of([]), run_of([])], 10) == 0.0
 
 
 def test_what_is_known_to_be_a_fraction_has_a_range() -> None:

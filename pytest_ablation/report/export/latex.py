@@ -132,7 +132,8 @@ def _math(
     number = _digits(value, unit, is_change=is_change)
     number = f"\\mathbf{{{number}}}" if is_bold else number
     widest = 1.0 if unit == "fraction" else math.inf
-    return f"${number} \\pm {_digits(half, unit)}$" if 0 < half < widest else f"${number}$"
+    width = _digits(half, unit) if 0 < half < widest else ""
+    return f"${number} \\pm {width}$" if width.strip("0.") else f"${number}$"
 
 
 def _digits(value: float, unit: Unit, *, is_change: bool = False) -> str:
