@@ -46,6 +46,8 @@ class Row:
         change: Of the value against the baseline's.
         change_low: Lower limit of the change, at the session's error rate.
         change_high: Upper limit.
+        is_clear: Whether there is a change beside those of all other arms, since of twenty that
+            change nothing two have limits that say they do: the error is shared among them.
         train_value: The metric on training examples, in inference mode.
         since: Of the value against the reference's; NaN where that cannot tell, or there is none.
         since_low: Lower limit of it.
@@ -73,6 +75,7 @@ class Row:
     change: float
     change_low: float
     change_high: float
+    is_clear: bool
     since: float
     since_low: float
     since_high: float
@@ -231,6 +234,7 @@ class Findings:
         }
         kept = {(each.experiment, each.arm): each for each in self.kept}
         then = self.reference.arms if self.reference else {}
+        variants = len(arms) - len(order)
         return [
             _row(
                 name,
@@ -239,6 +243,7 @@ class Findings:
                 baselines[name],
                 then.get((name, arm or "baseline")),
                 kept.get((name, arm or "baseline")),
+                among=variants,
             )
             for name, arm in sorted(arms, key=lambda key: order.index(key[0]))
             for entries in [arms[name, arm]]
@@ -273,6 +278,8 @@ def _row(
     baseline: Entry,
     then: Saved | None,
     now: Saved | None,
+    *,
+    among: int,
 ) -> Row:
     longest = max(entries, key=lambda entry: len(entry.runs), default=None)
     runs = longest.runs if longest and arm else baseline.baseline
@@ -287,10 +294,11 @@ def _row(
     measure = metric(baseline.metric)
     more_trained = gap(baseline.metric, baseline.less_is_better)
     is_paired = bool(entries) and entries[0].is_paired
-    low, high = (
-        _limits(measure, runs, base, baseline.facts, is_paired=is_paired)
+    (low, high), (lowest, highest) = (
+        _limits(measure, runs, base, baseline.facts, is_paired=is_paired, shares=shares)
         if arm
         else (math.nan, math.nan)
+        for shares in (1, 2 * among)
     )
     value_low, value_high = _limits(measure, runs, None, baseline.facts)
     since = _since(measure, runs, then, now, baseline.facts)
@@ -303,6 +311,7 @@ def _row(
         "change": mean(runs, measure.of) - mean(base, measure.of),
         "change_low": low,
         "change_high": high,
+        "is_clear": lowest > 0 or highest < 0,
         "since": since[0],
         "since_low": since[1],
         "since_high": since[2],
@@ -333,8 +342,12 @@ def _limits(
     facts: Mapping[str, Any],
     *,
     is_paired: bool = False,
+    shares: int = 1,
 ) -> tuple[float, float]:
-    """Return the limits of a metric's mean, or of its change, over the seeds that there are."""
+    """Return the limits of a metric's mean, or of its change, over the seeds that there are.
+
+    Each errs as often as the session's error rate, in as many shares, says.
+    """
     arms = [runs] if base is None else [runs, base]
     if min(map(len, arms)) < 2:
         return math.nan, math.nan
@@ -347,7 +360,7 @@ def _limits(
     noise = 0.0
     if measure is ACCURACY and not is_paired:
         noise = math.sqrt(fmean(least_noise(arm, facts["tested"]) ** 2 for arm in arms))
-    _, low, high = estimate(*values, alpha=facts["alpha"], noise=noise)
+    _, low, high = estimate(*values, alpha=facts["alpha"] / shares, noise=noise)
     return low, high
 
 

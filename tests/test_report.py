@@ -183,6 +183,27 @@ def test_the_page_opens_with_the_outcome_in_a_sentence(page: str) -> None:
     assert f"<h2>{said}</h2>" in page
 
 
+def test_the_largest_change_of_many_is_no_finding_by_chance() -> None:
+    """Of twenty ablations that change nothing one looks as if it did; the headline is not of it."""
+    findings = Findings()
+    baseline = tuple(
+        replace(run, metrics={"accuracy": accuracy})
+        for run, accuracy in zip(runs(0, 0, seeds=5), (0.59, 0.6, 0.58, 0.595, 0.585), strict=True)
+    )
+    for place in range(20):
+        lower = 0.012 if place == 7 else 0.0
+        variant = [{"accuracy": run.metrics["accuracy"] - lower} for run in baseline]
+        variants = (replace(run, metrics=m) for run, m in zip(baseline, variant, strict=True))
+        name = f"remove layer{place}"
+        found = entry(name, name, tuple(variants), baseline=baseline)
+        if place == 7:
+            alone = Findings({found.test: found})
+            assert "removing layer7 costs 1.2 points" in words.headline(alone.rows(), ())
+        findings.add(found)
+    assert findings.rows()[8].change_high < 0
+    assert words.headline(findings.rows(), ()) == "All 20 claims hold."
+
+
 def test_what_is_violated_is_said_first() -> None:
     """Who opens a red study's report reads which claims are violated, before what else it found."""
     shown = text_of(html.page(study()))

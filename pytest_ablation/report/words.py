@@ -72,7 +72,7 @@ def leads(rows: Sequence[Row]) -> list[Row]:
 
 
 def _tells(row: Row) -> bool:
-    if not (row.change_low > 0 or row.change_high < 0):
+    if not row.is_clear:
         return False
     return row.measure.unit != "fraction" or abs(row.change) >= 0.005
 
