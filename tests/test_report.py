@@ -204,6 +204,15 @@ def test_the_largest_change_of_many_is_no_finding_by_chance() -> None:
     assert words.headline(findings.rows(), ()) == "All 20 claims hold."
 
 
+def test_a_test_that_failed_by_itself_is_in_the_headline() -> None:
+    """Where a value is no number, or an assertion is of something else, all is not well."""
+    failed = entry("test", "remove drop1", runs(0.59, 0.9), outcome="failed")
+    said = words.headline(Findings({failed.test: failed}).rows(), ())
+    assert said == "1 of 1 claim holds, 1 test failed otherwise."
+    undecided = replace(failed, compared=(claim("undecided"),))  # which --ablation-strict fails
+    assert "otherwise" not in words.headline(Findings({failed.test: undecided}).rows(), ())
+
+
 def test_what_is_violated_is_said_first() -> None:
     """Who opens a red study's report reads which claims are violated, before what else it found."""
     shown = text_of(html.page(study()))

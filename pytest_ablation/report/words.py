@@ -58,10 +58,17 @@ def headline(rows: Sequence[Row], errors: Collection[str]) -> str:
     parts += [
         f"{outcomes.count(each)} {each}" for each in ("violated", "undecided") if each in outcomes
     ]
+    otherwise = sum(entry.outcome == "failed" and _is_of_no_claim(entry) for entry in tests)
+    parts += [f"{_counted(otherwise, 'test')} failed otherwise"] if otherwise else []
     parts += [f"{_counted(wrong, 'test')} ended in an error"] if wrong else []
     largest = leads(rows)[:1]
     finding = f"; {_finding(largest[0])}" if largest else ""
     return f"{', '.join(parts)}{finding}."
+
+
+def _is_of_no_claim(entry: Entry) -> bool:
+    """Tell whether a test failed by something else than a claim of its own."""
+    return {each.outcome for each in entry.compared} <= {"holds"}
 
 
 def leads(rows: Sequence[Row]) -> list[Row]:
