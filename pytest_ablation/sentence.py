@@ -42,14 +42,18 @@ def of(arm: str, row: Mapping[str, Any], runs: Sequence[Run], baseline: Entry) -
         return (
             f"The network reaches {value} on test examples and {train_value} on training examples."
         )
-    if measure is ACCURACY and classes and row["value"] <= 1.2 / classes:
+    if math.isnan(row["change"]):
+        return f"Its {measure.name} is {value}, with no baseline's to compare it with."
+    if measure is ACCURACY and classes and _collapses(row, classes):
         return f"Collapses to chance: {value} of test examples." + (
             " The training diverged." if row["diverged"] else ""
         )
     if math.isnan(row["change"]):
         return f"Its {measure.name} is {value} on test examples; the baseline's is not known."
     by = said(row["change"], measure.unit, "change")
-    if row["change_low"] <= 0 <= row["change_high"]:
+    if min(len(runs), len(baseline.baseline)) < 2:  # how trainings differ is not known
+        change = f"No clear change in {measure.name} ({by}, with one seed)"
+    elif row["change_low"] <= 0 <= row["change_high"]:
         change = f"No clear change in {measure.name} ({by})"
     elif measure is ACCURACY:
         change = f"{'Costs' if row['change'] < 0 else 'Gains'} {_size(by)} of accuracy"
@@ -68,6 +72,13 @@ def of(arm: str, row: Mapping[str, Any], runs: Sequence[Run], baseline: Entry) -
     if len(parts) > 1:
         parts[-1] = f"and {parts[-1]}"
     return (", " if len(parts) > 2 else " ").join(parts).replace("-", MINUS) + "."
+
+
+def _collapses(row: Mapping[str, Any], classes: int) -> bool:
+    """Tell whether an accuracy is that of guessing, and the baseline's is not."""
+    chance = 1 / classes + min(0.2 / classes, 0.02)
+    before = row["value"] - row["change"]
+    return bool(row["value"] <= chance < before)
 
 
 def _size(change: str) -> str:

@@ -358,6 +358,22 @@ def test_variants_are_shown_without_a_trained_baseline() -> None:
     assert "NaN" not in text_of(page) + table
 
 
+def test_a_sentence_says_no_more_than_is_known() -> None:
+    """One seed tells of no cost, a baseline that was not trained of no change, 55 % of no guess."""
+
+    def said(variant: tuple[Run, ...], baseline: tuple[Run, ...], **changes: Any) -> str:
+        found = entry("test", "remove drop1", variant, baseline=baseline, **changes)
+        return Findings({found.test: found}).rows()[1].sentence
+
+    one = runs(0.55, 0.86, seeds=1)
+    assert said(one, runs(0.587, 0.86)).startswith("No clear change in accuracy (−3.7 points, with")
+    assert said(runs(0.55, 0.86), runs(0.587, 0.86)).startswith("Costs 3.7 points of accuracy")
+    alone = said(runs(0.55, 0.86), ())
+    assert alone == "Its accuracy is 55.0 %, with no baseline's to compare it with."
+    assert said(runs(0.505, 0.5), runs(0.8, 0.9)).startswith("Collapses to chance")
+    assert said(runs(0.505, 0.5), runs(0.51, 0.5)).startswith("Costs 0.5 points")
+
+
 def test_a_smoke_session_says_that_it_decides_nothing() -> None:
     """Numbers of a session that only tries the wiring are not taken for findings."""
     page = html.page(study(facts={**FACTS, "profile": "smoke", "decides_nothing": True}))
