@@ -123,7 +123,7 @@ class Asserted:
 
     Attributes:
         made: Those made so far.
-        expected: How many the test's code shows.
+        expected: How many the test's code shows to be made once.
     """
 
     made: list[Compared] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Asserted:
     def among(self, comparisons: int) -> int:
         """Return among how many the next comparison shares the session's error.
 
-        One that the code does not show, in a loop or a function called, takes half the share of
-        the one before it.
+        One that the code does not show to be made once, in a loop or a function called, takes half
+        the share of the one before it: however many there are, they take one share together.
         """
         return comparisons << max(0, len(self.made) + 1 - self.expected)

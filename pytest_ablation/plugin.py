@@ -174,7 +174,7 @@ def variant(request: pytest.FixtureRequest, experiment: Experiment) -> Trained:
 def _asserted(item: pytest.Item) -> Asserted:
     from pytest_ablation.claim import Asserted
 
-    return item.stash.setdefault(ASSERTED, Asserted(expected=suite.comparisons(item)))
+    return item.stash.setdefault(ASSERTED, Asserted(expected=suite.comparisons_made_once(item)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # A test whose code names one of these will need trainings; what it calls may need more.
 TRAINED = {"accuracy", "loss", "gap", "wall", "metric", "history", "runs"}
 RELATIVE = {"change", "ratio", "interaction", "interval"}
+JUMPS = {*dis.hasjrel, *dis.hasjabs}
 
 
 def is_of_an_arm(item: pytest.Item) -> bool:
@@ -56,6 +57,13 @@ def comparisons(item: pytest.Item) -> int:
     """Return how many comparisons a test's own code shows, at least one."""
     code = _code(item)
     return max(1, _compared(code) if code else 0)
+
+
+def comparisons_made_once(item: pytest.Item) -> int:
+    """Return how many of these are surely made once: of a loop, or of what it calls, one is not."""
+    code = _code(item)
+    compared = _compared(code) if code else 0
+    return compared - 1 if compared and code and _loops(code) else compared
 
 
 def ablation(item: pytest.Item) -> Ablation:
@@ -229,6 +237,12 @@ def _code(item: pytest.Item) -> CodeType | None:
 @cache
 def _compared(code: CodeType) -> int:  # which the tests of a thousand parameters share
     return sum(each.opname == "COMPARE_OP" for each in dis.get_instructions(code))
+
+
+@cache
+def _loops(code: CodeType) -> bool:
+    jumps = (each for each in dis.get_instructions(code) if each.opcode in JUMPS)
+    return any(each.argval <= each.offset for each in jumps)
 
 
 def _names(item: pytest.Item) -> set[str]:
