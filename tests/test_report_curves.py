@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_ablation.quantity import ACCURACY, metric
+from pytest_ablation.quantity import ACCURACY, LOSS, metric
 from pytest_ablation.report import curves
 from pytest_ablation.run import Run
 from tests.test_report import runs
@@ -74,6 +74,26 @@ def test_figures_side_by_side_have_one_axis() -> None:
     ]
 
     assert tops == ["25 %", "50 %", "100 %"]
+
+
+@pytest.mark.parametrize(
+    ("curve", "numbers"),
+    [
+        ((0.1012, 0.1041), ["0.102", "0.103", "0.104"]),
+        ((-23.0, -123.0), ["−100", "−50"]),
+        ((4.4e9, -2.2e9), ["−2e+09", "0", "2e+09", "4e+09"]),
+        ((0.5, 0.5), ["0.6", "0.8", "1.0"]),
+        ((1e17, 1e17), ["1e+17", "1.5e+17", "2e+17"]),
+    ],
+)
+def test_the_numbers_of_an_axis_are_round_and_told_apart(
+    curve: tuple[float, ...], numbers: list[str]
+) -> None:
+    """Three times "0.1" is no scale, and a loss of any size is drawn."""
+    low = tuple(replace(run, curves={"val_loss": curve}) for run in runs(0.5, 0.9))
+    drawn = curves.of(low, (), LOSS, label="")
+    assert drawn is not None
+    assert [said for _, said in drawn.ticks] == numbers
 
 
 def test_a_long_training_is_drawn_with_few_points() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pytest_ablation.quantity import MINUS, Measure
+
+MOST_DECIMALS = 4
+LONGEST = 1e6  # larger numbers are said with an exponent
 FAR = 3.0  # times as far as all others, so far away that it would squeeze them
 MOST_FAR = 1 / 3  # of all; if more are as far, they are no exception
 
@@ -56,3 +60,17 @@ def reach(sizes: Iterable[float]) -> float:
         if known[place - 1] > FAR * known[place] > 0:
             return known[place]
     return known[0] if known else 0.0
+
+
+def numbers(ticks: Sequence[float], measure: Measure) -> list[tuple[float, str]]:
+    """Return the numbers of an axis, and each with as many decimals as tell it from the next."""
+    scale, unit = (100.0, " %") if measure.unit == "fraction" else (1.0, "")
+    step = scale * (ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    is_short = decimals <= MOST_DECIMALS and all(abs(scale * tick) < LONGEST for tick in ticks)
+    form = f".{decimals}f" if is_short else ".4g"
+    said = (f"{scale * tick:{form}}{unit}" for tick in ticks)
+    return [
+        (tick, MINUS + each[1:] if each.startswith("-") else each)
+        for tick, each in zip(ticks, said, strict=True)
+    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from pytest_ablation.report.axis import Axis
+from pytest_ablation.report.axis import Axis, numbers
 
 if TYPE_CHECKING:
     from pytest_ablation.quantity import Measure
@@ -18,6 +18,7 @@ WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, FOOT = 78, 470, 14, 262
 TOPS = (0.25, 0.5, 1.0)  # of axes of fractions
 MOST_POINTS = 60
+MOST_TICKS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +117,8 @@ def _upwards(seen: Sequence[float], measure: Measure) -> tuple[Axis, tuple[tuple
         ticks = ((0.0, "0"), (top / 2, f"{50 * top:g}"), (top, f"{100 * top:g} %"))
         return Axis(0, top, FOOT, TOP), ticks
     low, high = min(seen, default=0.0), max(seen, default=1.0)
-    high = high if high > low else low + 1
-    return Axis(low, high, FOOT, TOP), tuple(
-        (at, f"{at:.2g}") for at in (low, (low + high) / 2, high)
-    )
+    axis = Axis(low, high if high > low else low + (abs(low) or 1.0), FOOT, TOP)
+    return axis, tuple(numbers(axis.ticks(MOST_TICKS), measure))
 
 
 def _curve(

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_ablation.report import words
-from pytest_ablation.report.axis import Axis, reach
+from pytest_ablation.report.axis import Axis, numbers, reach
 
 if TYPE_CHECKING:
-    from pytest_ablation.quantity import Measure
     from pytest_ablation.table import Row
 
 WIDTH, HEIGHT = 460, 330
 LEFT, RIGHT, TOP, FOOT = 46, 452, 14, 286
 INSET = 12  # of what is beyond the axis, from its end
 MOST_NAMED = 10
-MOST_DECIMALS = 4
 LONGEST_NAME = 30
 A_LETTER, BOLDER, A_LINE = 6.4, 1.1, 12.0  # of a name's size
 BESIDE = (  # of a point, where its name may start, end or have its middle
@@ -191,7 +189,7 @@ def _plot(rows: Sequence[Row], cost: _Cost, missing: int) -> Tradeoff:
         cost=cost.said,
         points=tuple(points[row.arm] for row in rows),
         across=_told_apart(across, [(tick, cost.in_words(tick)) for tick in across.ticks(5)]),
-        upwards=_told_apart(upwards, _numbers(upwards.ticks(6), measure)),
+        upwards=_told_apart(upwards, numbers(upwards.ticks(6), measure)),
         missing=missing,
         label=f"Test {measure.name} against {cost.said}. None is both better and cheaper than: "
         + "; ".join(points[row.arm].title for row in best[:6]),
@@ -275,15 +273,6 @@ def _box(left: float, foot: float, width: float, height: float) -> Box:
 def _overlap(one: Box, other: Box) -> bool:
     is_beside = one[2] <= other[0] or other[2] <= one[0]
     return not is_beside and one[1] < other[3] and other[1] < one[3]
-
-
-def _numbers(ticks: Sequence[float], measure: Measure) -> list[tuple[float, str]]:
-    """Return the numbers of an axis, and each with as many decimals as tell it from the next."""
-    scale, unit = (100.0, " %") if measure.unit == "fraction" else (1.0, "")
-    step = scale * (ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    form = f".{decimals}f" if decimals <= MOST_DECIMALS else ".4g"
-    return [(tick, f"{scale * tick:{form}}{unit}") for tick in ticks]
 
 
 def _told_apart(axis: Axis, ticks: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
