@@ -56,7 +56,7 @@ class Compared:
         if self.at_least == self.at_most:
             bounds = [("=", self.at_least)]
         limits = [
-            f"{sign} {said(limit, self.unit, self.form, is_bound=True)}"
+            f"{sign} {said(limit, self.unit, self.form, in_full=True)}"
             for sign, limit in bounds
             if limit is not None
         ]

@@ -157,21 +157,21 @@ def _is_whole(count: float) -> bool:
     return math.isfinite(count) and abs(count - round(count)) < 1e-3  # it may come from a float32
 
 
-def said(value: float, unit: Unit, form: Form = "value", *, is_bound: bool = False) -> str:
+def said(value: float, unit: Unit, form: Form = "value", *, in_full: bool = False) -> str:
     """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``.
 
     Args:
         value: The number.
         unit: What it counts.
         form: As a value, a change, ….
-        is_bound: Whether a test wrote it, so that it has all its digits: ``+0.04 points``.
+        in_full: Whether with all its digits, as what a test wrote: ``+0.04 points``.
     """
     is_change = form in ("change", "interaction", "since")
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
-    digits_of = _all_digits if is_bound else format
+    digits_of = _all_digits if in_full else format
     if form == "ratio":
         return f"{digits_of(value, '.2f')}×"
     if unit == "fraction":

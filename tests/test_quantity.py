@@ -119,4 +119,4 @@ def test_numbers_are_said_in_their_unit(value: float, unit: Unit, form: Form, te
 )
 def test_a_bound_is_said_as_it_was_written(bound: float, unit: Unit, form: Form, text: str) -> None:
     """A claim of "at most 0.04 points" is not reported as one of none, nor 1.005 as 1.00."""
-    assert said(bound, unit, form, is_bound=True) == text
+    assert said(bound, unit, form, in_full=True) == text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
+
 from pytest_ablation.experiment import Lesion
 from pytest_ablation.report import tradeoff
 from pytest_ablation.table import Findings, Row
@@ -128,3 +130,13 @@ def test_arms_that_hardly_differ_have_an_axis_that_can_be_read() -> None:
         assert len(texts) == len(set(texts))
         assert max(map(len, texts)) <= len("60.05 %")
     assert len(drawn.upwards) > 1
+
+
+def test_the_numbers_to_the_right_stand_where_they_say() -> None:
+    """Times that differ by a hundredth have numbers with as many decimals as it takes."""
+    drawn = tradeoff.of(rows(fast=(0.50, 0.99), slow=(0.6, 1.008)))
+    assert drawn is not None
+    numbers = [float(said.removesuffix("×")) for _, said in drawn.across]
+    scale = (drawn.across[-1][0] - drawn.across[0][0]) / (numbers[-1] - numbers[0])
+    for x, number in zip((x for x, _ in drawn.across), numbers, strict=True):
+        assert x == pytest.approx(drawn.across[0][0] + scale * (number - numbers[0]), abs=0.2)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_ablation.quantity import said
 from pytest_ablation.report import words
 from pytest_ablation.report.axis import Axis, numbers, reach
 
 if TYPE_CHECKING:
+    from pytest_ablation.quantity import Form
     from pytest_ablation.table import Row
 
 WIDTH, HEIGHT = 460, 330
@@ -91,11 +93,11 @@ class Tradeoff:
 class _Cost:
     said: str
     of: Callable[[Row], float]
-    in_words: Callable[[float], str]
+    form: Form
 
 
-PARAMS = _Cost("parameters, over the baseline's", lambda row: row.params_ratio, words.ratio)
-WALL = _Cost("seconds a training took, not side by side", lambda row: row.wall, words.seconds)
+PARAMS = _Cost("parameters, over the baseline's", lambda row: row.params_ratio, "ratio")
+WALL = _Cost("seconds a training took, not side by side", lambda row: row.wall, "value")
 
 
 def of(rows: Sequence[Row]) -> Tradeoff | None:
@@ -126,7 +128,7 @@ def _time(rows: Sequence[Row]) -> _Cost:
         shared = sorted(steps.keys() & baseline.keys())  # times of two hosts have no ratio
         return steps[shared[0]] / baseline[shared[0]] if shared else math.nan
 
-    return _Cost("time a step, over the baseline's", of, words.ratio)
+    return _Cost("time a step, over the baseline's", of, "ratio")
 
 
 def _steps(row: Row) -> dict[str, float]:
@@ -188,7 +190,10 @@ def _plot(rows: Sequence[Row], cost: _Cost, missing: int) -> Tradeoff:
         metric=measure.name,
         cost=cost.said,
         points=tuple(points[row.arm] for row in rows),
-        across=_told_apart(across, [(tick, cost.in_words(tick)) for tick in across.ticks(5)]),
+        across=tuple(
+            (across.at(tick), said(tick, "seconds", cost.form, in_full=True))
+            for tick in across.ticks(5)
+        ),
         upwards=_told_apart(upwards, numbers(upwards.ticks(6), measure)),
         missing=missing,
         label=f"Test {measure.name} against {cost.said}. None is both better and cheaper than: "
@@ -239,7 +244,7 @@ def _point(
         room = _room(x, y, A_LETTER * len(name) * (BOLDER if is_best else 1), taken)
     value = words.value(row.value, row.measure)
     is_rough = _is_rough(row, cost)
-    takes = f"{'roughly ' if is_rough else ''}{cost.in_words(cost.of(row))}"
+    takes = f"{'roughly ' if is_rough else ''}{said(cost.of(row), 'seconds', cost.form)}"
     return Point(
         title=f"{row.arm}: {value}, {takes}",
         x=x,
