@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_ablation.experiment import Lesion
-from pytest_ablation.report import tradeoff
+from pytest_ablation.report import forest, tradeoff
 from pytest_ablation.table import Findings, Row
 from tests.test_report import claim, entry, runs, study
 
@@ -140,3 +140,13 @@ def test_the_numbers_to_the_right_stand_where_they_say() -> None:
     scale = (drawn.across[-1][0] - drawn.across[0][0]) / (numbers[-1] - numbers[0])
     for x, number in zip((x for x, _ in drawn.across), numbers, strict=True):
         assert x == pytest.approx(drawn.across[0][0] + scale * (number - numbers[0]), abs=0.2)
+
+
+def test_what_is_far_away_is_so_in_both_plots() -> None:
+    """Of two ablations the one that does most is the finding, and no exception beyond the axis."""
+    two = rows(little=(0.58, 0.9), much=(0.40, 0.5))
+    drawn, changes = tradeoff.of(two), forest.of(two)
+    assert drawn is not None
+    assert changes is not None
+    assert not any(point.beyond for point in drawn.points)
+    assert not any(line.beyond for line in changes.lines)

@@ -209,7 +209,7 @@ def _across(costs: Sequence[float]) -> Axis:
 
 def _upwards(rows: Sequence[Row]) -> Axis:
     middle = next((row.value for row in rows if row.arm == "baseline"), rows[0].value)
-    far = reach(abs(row.value - middle) for row in rows) or 1e-3
+    far = reach(abs(row.value - middle) for row in rows if row.arm != "baseline") or 1e-3
     near = [row.value for row in rows if abs(row.value - middle) <= far] or [middle]
     low, high = min(near), max(near)
     margin = max(0.1 * (high - low), 1e-3 * (abs(middle) or 1.0))  # so that ticks are told apart
