@@ -63,10 +63,10 @@ def of_a_tight_bound(compared: Compared, margin: float, deviation: float, arm: A
     if not 0 < margin < least:
         return ""
     needed = seeds_to_tell(margin, deviation * math.sqrt(2), seeds=study.seeds, alpha=study.alpha)
-    detected = compared.said(math.exp(least) if compared.form == "ratio" else least)
+    detected = compared.said(math.exp(least) if compared.form == "ratio" else least).lstrip("+")
     return (
         f"{compared.claim} is a tighter bound than {study.seeds[1]} seeds an arm can tell: they "
-        f"would probably detect {detected}. An ablation that changes nothing takes "
+        f"would probably detect a change of {detected}. An ablation that changes nothing takes "
         f"{f'about {needed}' if needed else 'more than 200'} seeds to show it."
     )
 
