@@ -435,6 +435,13 @@ def test_a_row_unfolds_to_the_evidence() -> None:
         assert evidence in shown
 
 
+def test_a_row_says_of_which_seeds_it_speaks() -> None:
+    """A test's numbers are those of its end; later tests may give the table of arms other ones."""
+    row = study().rows()[1]
+    shown = text_of(html.unfolded(row.tests[0], row))
+    assert "remove Dropout (5 layers) , over the seeds below: costs 3.6 points" in shown
+
+
 def test_a_diverged_training_says_when() -> None:
     """An arm that diverged shows its epoch, and dashes for what it has no number of."""
     row = study().rows()[-1]
