@@ -203,9 +203,12 @@ class Findings:
         measure = metric(own[0].metric)
         tested = facts["tested"] if measure is ACCURACY else 0
         try:
-            deviation = stdev(measure.of(run) for run in runs)
+            values = [measure.of(run) for run in runs]
         except AblationError:
             return None
+        if not all(map(math.isfinite, values)):
+            return None  # a training diverged
+        deviation = stdev(values)
         seeds = facts["seeds"][0], facts["seeds"][1]
         return Placebo(
             measure=measure,

@@ -547,6 +547,16 @@ def test_what_a_test_set_adds_is_said_where_it_is_known(floor: float, is_said: b
     assert "from seed to seed (2 seeds" in said
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_baseline_whose_metric_is_no_number_tells_nothing_of_the_session(value: float) -> None:
+    """One training that diverged costs a study a sentence, and not all of its findings."""
+    good, bad = runs(0.587, 0.86)
+    baseline = (good, replace(bad, metrics={"accuracy": value}, diverged=3))
+    findings = study(baseline=baseline)
+    assert findings.placebo("cnn") is None
+    assert "What this session can tell" not in text_of(html.page(findings))
+
+
 def test_another_metric_is_shown_by_its_name() -> None:
     """A regression's report says its error, which way it went, and nothing of accuracy."""
     findings = study_of_error()
