@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 from pytest_ablation.quantity import Form, Unit, said
 from pytest_ablation.verdict import Outcome
+
+DECIMALS = re.compile(r"\.(\d+)")
+MOST_DECIMALS = 4  # of what is found; a bound may be a third
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +59,7 @@ class Compared:
         bounds = [("≥", self.at_least), ("≤", self.at_most)]
         if self.at_least == self.at_most:
             bounds = [("=", self.at_least)]
-        limits = [
-            f"{sign} {said(limit, self.unit, self.form, in_full=True)}"
-            for sign, limit in bounds
-            if limit is not None
-        ]
+        limits = [f"{sign} {self._written(limit)}" for sign, limit in bounds if limit is not None]
         return f"{self.quantity}{form} {' and '.join(limits)}"
 
     @property
@@ -111,10 +111,17 @@ class Compared:
         return f"{seeds} (--ablation-seeds=2:{self.needed})"
 
     def said(self, number: float) -> str:
-        """Return a number in the unit of what was compared."""
+        """Return a number in the unit of what was compared, with as many decimals as its bounds."""
         if math.isnan(number):
             return "not comparable"
-        return said(number, self.unit, self.form)
+        written = [self._written(b) for b in (self.at_least, self.at_most) if b is not None]
+        decimals = max(
+            (len(match[1]) for each in written if (match := DECIMALS.search(each))), default=0
+        )
+        return said(number, self.unit, self.form, decimals=min(decimals, MOST_DECIMALS))
+
+    def _written(self, bound: float) -> str:
+        return said(bound, self.unit, self.form, in_full=True)
 
 
 @dataclass(eq=False)

@@ -157,7 +157,9 @@ def _is_whole(count: float) -> bool:
     return math.isfinite(count) and abs(count - round(count)) < 1e-3  # it may come from a float32
 
 
-def said(value: float, unit: Unit, form: Form = "value", *, in_full: bool = False) -> str:
+def said(
+    value: float, unit: Unit, form: Form = "value", *, in_full: bool = False, decimals: int = 0
+) -> str:
     """Return a number as people read it: ``58.4 %``, ``−3.7 points``, ``0.35×``, ``41 ms``.
 
     Args:
@@ -165,6 +167,7 @@ def said(value: float, unit: Unit, form: Form = "value", *, in_full: bool = Fals
         unit: What it counts.
         form: As a value, a change, ….
         in_full: Whether with all its digits, as what a test wrote: ``+0.04 points``.
+        decimals: The least number of them, of what has a fixed one.
     """
     is_change = form in ("change", "interaction", "since")
     if math.isnan(value):
@@ -173,12 +176,12 @@ def said(value: float, unit: Unit, form: Form = "value", *, in_full: bool = Fals
         return "∞" if value > 0 else f"{MINUS}∞"
     digits_of = _all_digits if in_full else format
     if form == "ratio":
-        return f"{digits_of(value, '.2f')}×"
+        return f"{digits_of(value, f'.{max(2, decimals)}f')}×"
     if unit == "fraction":
-        text = f"{digits_of(100 * value, '.1f')} {'points' if is_change else '%'}"
+        text = f"{digits_of(100 * value, f'.{max(1, decimals)}f')} {'points' if is_change else '%'}"
     elif unit == "seconds":
         scale, name = (1000, "ms") if abs(value) < 1 else (1, "s")
-        text = f"{digits_of(scale * value, '.1f')} {name}"
+        text = f"{digits_of(scale * value, f'.{max(1, decimals)}f')} {name}"
     elif unit == "count":
         text = digits_of(value, ",.0f")
     elif unit == "operations":

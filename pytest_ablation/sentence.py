@@ -56,7 +56,8 @@ def of(arm: str, row: Mapping[str, Any], runs: Sequence[Run], baseline: Entry) -
     elif row["change_low"] <= 0 <= row["change_high"]:
         change = f"No clear change in {measure.name} ({by})"
     elif measure is ACCURACY:
-        change = f"{'Costs' if row['change'] < 0 else 'Gains'} {_size(by)} of accuracy"
+        size = _size(by) if by != _size(by) else "less than 0.1 points"
+        change = f"{'Costs' if row['change'] < 0 else 'Gains'} {size} of accuracy"
     else:
         worse = (row["change"] > 0) == baseline.less_is_better
         change = f"{'Raises' if row['change'] > 0 else 'Lowers'} {measure.name} by {_size(by)}"

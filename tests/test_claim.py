@@ -36,7 +36,10 @@ def test_a_claim_is_said_with_its_evidence() -> None:
         "−3.6 points, 90 % interval −4.9 points … −2.3 points, 2 seeds an arm"
     )
     assert compared.advice == ""
-    assert claim(at_least=-0.0004).claim == "accuracy.change ≥ −0.04 points"
+    fine = claim(at_least=-0.0004, value=-0.0006, low=-0.0012, high=0.0)
+    assert fine.claim == "accuracy.change ≥ −0.04 points"
+    assert fine.evidence == "−0.06 points, 90 % interval −0.12 points … 0.00 points, 2 seeds an arm"
+    assert claim(at_least=-1 / 3).evidence.startswith("−3.6000 points")
 
 
 def test_an_undecided_claim_says_what_would_decide_it() -> None:

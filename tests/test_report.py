@@ -370,6 +370,7 @@ def test_a_sentence_says_no_more_than_is_known() -> None:
     assert said(runs(0.55, 0.86), runs(0.587, 0.86)).startswith("Costs 3.7 points of accuracy")
     alone = said(runs(0.55, 0.86), ())
     assert alone == "Its accuracy is 55.0 %, with no baseline's to compare it with."
+    assert said(runs(0.5497, 0.8), runs(0.55, 0.8)) == "Costs less than 0.1 points of accuracy."
     assert said(runs(0.505, 0.5), runs(0.8, 0.9)).startswith("Collapses to chance")
     assert said(runs(0.505, 0.5), runs(0.51, 0.5)).startswith("Costs 0.5 points")
 
