@@ -287,7 +287,9 @@ def _row(
     longest = max(entries, key=lambda entry: len(entry.runs), default=None)
     runs = longest.runs if longest and arm else baseline.baseline
     params = longest.params if longest and arm else baseline.baseline_params
-    base = baseline.baseline
+    is_paired = bool(entries) and entries[0].is_paired
+    # Of a trained network with and without: a seed that has no lesion would shift the change.
+    base = baseline.baseline[: len(runs)] if is_paired else baseline.baseline
     timed = [
         each.value
         for entry in entries
@@ -296,7 +298,6 @@ def _row(
     ]
     measure = metric(baseline.metric)
     more_trained = gap(baseline.metric, baseline.less_is_better)
-    is_paired = bool(entries) and entries[0].is_paired
     (low, high), (lowest, highest) = (
         _limits(measure, runs, base, baseline.facts, is_paired=is_paired, shares=shares)
         if arm

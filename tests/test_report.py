@@ -12,6 +12,7 @@ import pytest
 from pytest_ablation.beside import Pair
 from pytest_ablation.claim import Compared
 from pytest_ablation.evidence import Entry
+from pytest_ablation.experiment import Lesion
 from pytest_ablation.per_class import ClassChange
 from pytest_ablation.report import columns, html, terminal, words
 from pytest_ablation.run import Run
@@ -211,6 +212,23 @@ def test_a_test_that_failed_by_itself_is_in_the_headline() -> None:
     assert said == "1 of 1 claim holds, 1 test failed otherwise."
     undecided = replace(failed, compared=(claim("undecided"),))  # which --ablation-strict fails
     assert "otherwise" not in words.headline(Findings({failed.test: undecided}).rows(), ())
+
+
+def test_what_a_unit_is_worth_is_of_the_same_networks() -> None:
+    """A lesion's change is of each trained network with and without, whatever others there are."""
+    accuracies = (0.60, 0.62, 0.50, 0.48)
+    baseline = tuple(
+        replace(run, metrics={"accuracy": accuracy})
+        for run, accuracy in zip(runs(0, 0, seeds=4), accuracies, strict=True)
+    )
+    lesioned = tuple(
+        replace(run, metrics={"accuracy": run.metrics["accuracy"] - 0.01}) for run in baseline[:2]
+    )
+    lesion = Lesion(of="", layers=("conv1",), units=(0,), how="zero")
+    found = entry("test", "lesion", lesioned, baseline=baseline, lesion=lesion, is_paired=True)
+    row = Findings({found.test: found}).rows()[1]
+    assert row.change == pytest.approx(-0.01)
+    assert row.change_low <= row.change <= row.change_high
 
 
 def test_what_is_violated_is_said_first() -> None:
