@@ -141,6 +141,12 @@ class Arm:
             return max((run.tested for run in self.known), default=0)
         return arrays.count(self.study.supplies.reduced(self.experiment.dataset).y_test)
 
+    @property
+    def evaluated(self) -> int:
+        """Test examples that its values are of: those of a lesion may be a sample."""
+        sample = self.lesion.examples if self.lesion else 0
+        return min(sample or self.tested, self.tested)
+
     @cached_property
     def _plain(self) -> Trial:
         trial = self._of_network() if self.has_network else self._of_settings()

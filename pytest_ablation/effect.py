@@ -88,13 +88,19 @@ class Effect:
 
         if self._is_paired:
             # Of one trained network with and without: what seeds differ in goes out of the change.
+            def without(seed: int) -> float:
+                return self._sum(sides[0], seed) - self._sum(sides[1], seed)
+
+            counted = self.measure is measures.ACCURACY and self.form == "change"
+            changes = [without(seed) for seed in range(seeds[0] if counted else 0)]
             return decide(
-                lambda seed: self._sum(sides[0], seed) - self._sum(sides[1], seed),
+                without,
                 None,
                 bound,
                 seeds=seeds,
                 alpha=study.alpha,
                 comparisons=comparisons,
+                noise=measures.counting_noise(changes, self.arm.evaluated),
             )
 
         def value(side: tuple[Arm, ...], seed: int) -> float:

@@ -19,6 +19,7 @@ from pytest_ablation.quantity import (
     TIME,
     WALL,
     Measure,
+    counting_noise,
     gap,
     least_noise,
     metric,
@@ -287,9 +288,9 @@ def _row(
     longest = max(entries, key=lambda entry: len(entry.runs), default=None)
     runs = longest.runs if longest and arm else baseline.baseline
     params = longest.params if longest and arm else baseline.baseline_params
-    is_paired = bool(entries) and entries[0].is_paired
+    paired = entries[0].lesion if entries and entries[0].is_paired else None
     # Of a trained network with and without: a seed that has no lesion would shift the change.
-    base = baseline.baseline[: len(runs)] if is_paired else baseline.baseline
+    base = baseline.baseline[: len(runs)] if paired else baseline.baseline
     timed = [
         each.value
         for entry in entries
@@ -299,7 +300,7 @@ def _row(
     measure = metric(baseline.metric)
     more_trained = gap(baseline.metric, baseline.less_is_better)
     (low, high), (lowest, highest) = (
-        _limits(measure, runs, base, baseline.facts, is_paired=is_paired, shares=shares)
+        _limits(measure, runs, base, baseline.facts, paired=paired, shares=shares)
         if arm
         else (math.nan, math.nan)
         for shares in (1, 2 * among)
@@ -345,7 +346,7 @@ def _limits(
     base: tuple[Run, ...] | None,
     facts: Mapping[str, Any],
     *,
-    is_paired: bool = False,
+    paired: Lesion | None = None,
     shares: int = 1,
 ) -> tuple[float, float]:
     """Return the limits of a metric's mean, or of its change, over the seeds that there are.
@@ -359,11 +360,12 @@ def _limits(
         values = [[measure.of(run) for run in arm] for arm in arms]
     except AblationError:
         return math.nan, math.nan
-    if is_paired:
+    tested = facts["tested"] if measure is ACCURACY else 0
+    if paired:
         values = [[a - b for a, b in zip(*values, strict=False)]]
-    noise = 0.0
-    if measure is ACCURACY and not is_paired:
-        noise = math.sqrt(fmean(least_noise(arm, facts["tested"]) ** 2 for arm in arms))
+        noise = counting_noise(values[0], min(paired.examples or tested, tested))
+    else:
+        noise = math.sqrt(fmean(least_noise(arm, tested) ** 2 for arm in arms))
     _, low, high = estimate(*values, alpha=facts["alpha"] / shares, noise=noise)
     return low, high
 

@@ -66,6 +66,22 @@ def test_lesion_each_gives_a_parameter_a_unit() -> None:
     assert EXPERIMENT.model is net
 
 
+def test_units_that_change_equally_many_examples_are_not_known_exactly(
+    suite: pytest.Pytester,
+) -> None:
+    """Of twenty images a unit may lose one twice, or none, by chance: that is no certain change."""
+    write(
+        suite,
+        """
+@pytest.mark.parametrize("variant", lesion_each(net, "dense2", examples=20), indirect=True)
+def test_unit(variant):
+    low, high = variant.accuracy.change.interval
+    assert low < high
+""",
+    )
+    suite.runpytest("--ablation-profile=full", "--ablation-seeds=2").assert_outcomes(passed=8)
+
+
 def test_lesions_are_evaluated_in_the_trained_baseline(suite: pytest.Pytester) -> None:
     """A whole layer zeroed leaves one answer for all images, and nothing but baselines trains.
 
