@@ -65,7 +65,9 @@ class Compared:
     @property
     def interval(self) -> str:
         """The interval: ``−4.9 points … −2.3 points``; empty where there is none."""
-        if self.low == self.high or not (math.isfinite(self.low) or math.isfinite(self.high)):
+        least = 0.0 if self.form == "ratio" else -math.inf
+        tells = self.low > least or self.high < math.inf
+        if self.low == self.high or not tells:
             return ""
         return f"{self.said(self.low)} … {self.said(self.high)}"
 

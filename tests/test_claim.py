@@ -59,6 +59,8 @@ def test_what_is_exact_has_no_interval() -> None:
     exact = claim(quantity="params", unit="count", low=3.0, high=3.0, value=3.0, seeds=0)
     assert (exact.interval, exact.evidence) == ("", "+3")
     assert claim(low=-math.inf, high=math.inf).interval == ""
+    assert claim(form="ratio", low=0.0, high=math.inf).interval == ""
+    assert claim(low=math.nan, high=math.nan).interval == ""
 
 
 def test_a_claim_says_whose_seeds_it_counts_where_arms_differ() -> None:
