@@ -52,7 +52,7 @@ def of(arm: str, row: Mapping[str, Any], runs: Sequence[Run], baseline: Entry) -
         return f"Its {measure.name} is {value} on test examples; the baseline's is not known."
     by = said(row["change"], measure.unit, "change")
     if min(len(runs), len(baseline.baseline)) < 2:  # how trainings differ is not known
-        change = f"No clear change in {measure.name} ({by}, with one seed)"
+        change = f"Changes {measure.name} by {by} with one seed"
     elif row["change_low"] <= 0 <= row["change_high"]:
         change = f"No clear change in {measure.name} ({by})"
     elif measure is ACCURACY:
