@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
-from pytest_ablation.report import forest
+from pytest_ablation.report import forest, html
 from pytest_ablation.run import Run
 from pytest_ablation.table import Findings
 from tests.test_report import claim, entry, runs, study, study_of_error
@@ -149,3 +150,12 @@ def test_anything_can_be_drawn() -> None:
         assert drawn is not None
         numbers = [x for line in drawn.lines for x in (line.x, line.y, *line.edges)]
         assert all(math.isfinite(number) for number in [*numbers, drawn.zero])
+
+
+def test_a_long_name_leaves_room_for_its_change() -> None:
+    """On a phone letters are larger: 40 of them and "−11.2 points" are as wide as the figure."""
+    found = entry("t", "set rate=0." + 40 * "1", spread(0.5), baseline=spread(0.612))
+    page = html.page(Findings({found.test: found}))
+    drawn = page[page.index('<svg class="forest"') :].partition("</svg>")[0]
+    names = re.findall(r"<text x=\"10\"[^>]*>([^<]*)", drawn)
+    assert names == ["set rate=0." + 28 * "1" + "…"]
