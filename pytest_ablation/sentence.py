@@ -48,8 +48,6 @@ def of(arm: str, row: Mapping[str, Any], runs: Sequence[Run], baseline: Entry) -
         return f"Collapses to chance: {value} of test examples." + (
             " The training diverged." if row["diverged"] else ""
         )
-    if math.isnan(row["change"]):
-        return f"Its {measure.name} is {value} on test examples; the baseline's is not known."
     by = said(row["change"], measure.unit, "change")
     if min(len(runs), len(baseline.baseline)) < 2:  # how trainings differ is not known
         change = f"Changes {measure.name} by {by} with one seed"

@@ -375,7 +375,7 @@ def test_variants_are_shown_without_a_trained_baseline() -> None:
     assert 'data-n="1">1.00×' not in page
     assert "55.1 %" in page
     table = terminal.table(findings, width=120, color=False)
-    assert "  Its accuracy is 60.3 % on test examples; the baseline's is not known." in table
+    assert "  Its accuracy is 60.3 %, with no baseline's to compare it with." in table
     assert "NaN" not in text_of(page) + table
 
 
