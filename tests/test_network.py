@@ -341,9 +341,12 @@ def test_a_vocabulary_stays() -> None:
             *(layers.Discretization(num_bins=4, name="first"), SEEN.ravel()),
             *({"num_bins": 6}, {"bin_boundaries": [1.0, 2.0]}),
         ),
-        (
-            *(layers.TextVectorization(name="first"), np.array(["A film", "a good film"])),
-            *({"ngrams": 2}, {"vocabulary": ["film", "good film"]}),
+        pytest.param(
+            *(layers.IntegerLookup(max_tokens=4, name="first"), np.array([3, 5, 5, 8])),
+            *({"max_tokens": 9}, {"vocabulary": [3, 8]}),
+            marks=pytest.mark.skipif(
+                keras.backend.backend() == "jax", reason="JAX does not trace a lookup"
+            ),
         ),
     ],
 )
@@ -352,8 +355,7 @@ def test_what_data_was_learned_by_is_not_changed_alone(
 ) -> None:
     """The layer would do as before, and the finding say that another number of bins changes it."""
     layer.adapt(seen)
-    is_text = isinstance(layer, layers.TextVectorization)
-    model = keras.Sequential([keras.Input((1,), dtype="string" if is_text else "float32"), layer])
+    model = keras.Sequential([keras.Input((1,), dtype=str(seen.dtype)), layer])
     with pytest.raises(AblationError, match=r'"first" has its \w+ from adapt\(\).*use\(that_func'):
         configure("first", **change)(model)
     as_before = {name: layer.get_config()[name] for name in change}
