@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 # Its accuracy is a formula with a little chance, so that a training takes no time.
@@ -446,6 +448,37 @@ def test_a_trainer_that_was_killed_goes_on_from_its_checkpoint(own: pytest.Pytes
     result.assert_outcomes(passed=1)
     assert (own.path / "killed").exists()
     assert not list((own.path / ".ablation" / "checkpoints").iterdir())
+
+
+ENDING = """
+import os, signal
+import pytest
+from pytest_ablation import Experiment
+
+def fit(trial, data, progress):
+    with open(data, "w") as file:
+        print(os.getpid(), file=file)
+    os.kill(os.getppid(), 9)
+    signal.pause()
+
+@pytest.fixture(scope="session")
+def experiment(request):
+    return Experiment({}, data=str(request.config.rootpath / "pid"), train=fit)
+"""
+
+
+def test_a_session_that_is_killed_leaves_nothing_behind(
+    own: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends studies by kill -9 has no processes left, and no folders of theirs."""
+    own.makeconftest(ENDING)
+    write(own, "def test_it(baseline):\n    assert baseline.metric('error') >= 0\n")
+    monkeypatch.setenv("TMPDIR", str(own.mkdir("scratch")))
+    result = own.runpytest_subprocess("--ablation-workers=1", "-p", "no:cacheprovider")
+    assert result.ret == -9
+    with suppress(psutil.Error):  # it has ended, or nobody asks how it did
+        psutil.Process(int((own.path / "pid").read_text())).wait(timeout=30)
+    assert not list((own.path / "scratch").glob("pytest-ablation-*"))
 
 
 LOSING = """

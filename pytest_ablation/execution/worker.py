@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ def start(environment: Mapping[str, str], log: Path, by_keras: bool) -> None:
     """
     os.environ.update(environment)
     _write_to(log)
-    _end_with_parent()
+    _end_with_parent(log.parent)
     # What may be killed when memory runs out is the training, not pytest.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("800")
@@ -101,13 +102,17 @@ def _write_to(log: Path) -> None:
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
 
 
-def _end_with_parent() -> None:
-    """End this process when pytest's does, however that ends, and with it the locks held."""
+def _end_with_parent(scratch: Path) -> None:
+    """End this process when pytest's does, however that ends, and with it the locks held.
+
+    Its folder for what processes share goes too, which pytest's own end would have removed.
+    """
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
         if parent is not None:
             parent.join()
+            shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
