@@ -76,7 +76,7 @@ def test_a_test_case_of_unittest_ends_as_any_other_test(own: pytest.Pytester) ->
     result.stdout.fnmatch_lines(
         [
             "*set noise=0.3 * undecided *",
-            "1 of 3 claims holds, 1 violated, 1 undecided, 1 test ended in an error; *",
+            "1 of 3 claims holds, 1 violated, 1 undecided, 1 test failed otherwise, 1 test*",
             "*2 failed, 1 passed, 1 error, 1 undecided*",
         ]
     )
