@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import arrays
+from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import KERAS_TRAINER, Experiment, Lesion, Trial, canonical_json
 from pytest_ablation.run import Run
 from pytest_ablation.settings import listed, plain
@@ -75,13 +76,17 @@ class Arm:
         Raises:
             AblationError: It does not.
         """
-        if self.has_network:  # Keras is not imported for settings
-            from pytest_ablation.network.source import is_keras
+        try:
+            self.experiment.check_metric(name)
+        except AblationError:
+            if not (self.has_network and self._measures_itself):
+                raise
 
-            model = self.model
-            if not is_keras(type(model)) or model.metrics:
-                return
-        self.experiment.check_metric(name)
+    @property
+    def _measures_itself(self) -> bool:
+        from pytest_ablation.network.source import is_keras
+
+        return not is_keras(type(self.model)) or bool(self.model.metrics)
 
     @cached_property
     def given(self) -> Given:

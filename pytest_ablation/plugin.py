@@ -40,7 +40,7 @@ KERAS_ASKS_IN_THE_OLD_WAY = (
 
 TRAINED = pytest.StashKey["Trained"]()
 ASSERTED = pytest.StashKey["Asserted"]()
-TOLD = pytest.StashKey["Entry"]()
+TOLD = pytest.StashKey[tuple[str, int]]()  # the outcome, and of how many comparisons
 OF_A_TEST: tuple[pytest.StashKey[Any], ...] = (TRAINED, ASSERTED, TOLD)
 SHEET_SENT = pytest.StashKey[bool]()
 
@@ -281,7 +281,7 @@ def pytest_runtest_makereport(
             raise
         return report
     report.ablation = entry.as_plain()  # type: ignore[attr-defined] # as above
-    item.stash[TOLD] = entry
+    item.stash[TOLD] = entry.outcome, len(entry.compared)
     _note(item, junit.properties(entry.compared))
     report.user_properties = list(item.user_properties)
     return report
@@ -297,8 +297,8 @@ def _is_undecided(error: BaseException | None) -> bool:
 
 def _has_more(item: pytest.Item, subject: Trained) -> bool:
     """Tell whether a fixture compared something that no report has told of yet."""
-    told = item.stash.get(TOLD, None)
-    return len(subject.asserted.made) > (len(told.compared) if told else 0)
+    _, told = item.stash.get(TOLD, ("", 0))
+    return len(subject.asserted.made) > told
 
 
 def _note(item: pytest.Item, properties: list[tuple[str, object]]) -> None:
@@ -355,7 +355,7 @@ def _entry(item: pytest.Item, subject: Trained, report: pytest.TestReport) -> En
         if hasattr(report, mark) and outcome == "skipped":
             outcome = status
     if told := item.stash.get(TOLD, None):  # by a subtest, or before a fixture was torn down
-        outcome = min(outcome, told.outcome, key=WORST_FIRST.index)
+        outcome = min(outcome, told[0], key=WORST_FIRST.index)
     wants_sheet = options.writes_page(item.config) and SHEET_SENT not in item.config.stash
     item.config.stash[SHEET_SENT] = True
     return entry_of(
