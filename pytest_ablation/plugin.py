@@ -335,6 +335,7 @@ def _planned(
             report.outcome, report.longrepr = "failed", str(error)
         else:
             report.ablation_plan = {  # type: ignore[attr-defined] # pytest carries it along
+                "experiment": subject.arm.experiment.name,
                 "trials": [each.as_plain() for each in planned],
                 "ablation": subject.arm.description if of_variant else "",
                 "changes": subject.difference.lines if of_variant else (),

@@ -368,6 +368,38 @@ def test_a_plan_lists_what_it_knows(own: pytest.Pytester) -> None:
     )
 
 
+def test_a_plan_of_several_experiments_says_whose_each_trial_is(own: pytest.Pytester) -> None:
+    """The same edit of two is two, with what it changes in each."""
+    write(
+        own,
+        """
+from dataclasses import replace
+
+@pytest.fixture(scope="session", params=[8, 4])
+def experiment(request):
+    settings = {"depth": request.param, "pca": {"components": 30}, "fail": "", "noise": 0.002}
+    made = request.getfixturevalue("formula")
+    return replace(made, model=settings, name=f"depth {request.param}")
+
+@pytest.mark.ablation(override(noise=0.1))
+def test_noise(variant):
+    assert variant.accuracy.change <= 0
+""",
+    )
+    own.makeconftest(CONFTEST.replace("def experiment():", "def formula():"))
+    own.runpytest("--ablation-plan", "--ablation-seeds=1").stdout.fnmatch_lines(
+        [
+            "depth 8: baseline, seed 0 *",
+            "depth 8: set noise=0.1, seed 0 *",
+            "depth 4: baseline, seed 0 *",
+            "depth 8: set noise=0.1",
+            "  ~ noise: 0.002 → 0.1",
+            "depth 4: set noise=0.1",
+            "  ~ noise: 0.002 → 0.1",
+        ]
+    )
+
+
 def test_a_wrong_edit_is_one_line_before_training(own: pytest.Pytester) -> None:
     """A setting that there is not, and an edit of Keras's, end in one line each."""
     write(

@@ -19,13 +19,15 @@ def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
     """Return the trials of all tests' plans as text, each once.
 
     Args:
-        plans: A test each: its trials, and the session's workers and seeds.
+        plans: A test each: its experiment and trials, and the session's workers and seeds.
         width: Longest line, in columns of the terminal.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
+    if len({plan["experiment"] for plan in plans}) > 1:
+        plans = [_named(plan) for plan in plans]
     trials = {
         trial.fingerprint: trial
         for plan in plans
@@ -44,6 +46,13 @@ def table(plans: Sequence[Mapping[str, Any]], *, width: int) -> str:
     Console(file=text, width=width, highlight=False, legacy_windows=False).print(grid)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join([*lines, *_changes(plans), "", *_sums(list(trials.values()), plans[0])])
+
+
+def _named(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan whose trials and ablation have their experiment's name before theirs."""
+    before = f"{plan['experiment']}: "
+    trials = [{**trial, "name": before + trial["name"]} for trial in plan["trials"]]
+    return {**plan, "trials": trials, "ablation": plan["ablation"] and before + plan["ablation"]}
 
 
 def _changes(plans: Sequence[Mapping[str, Any]]) -> list[str]:
