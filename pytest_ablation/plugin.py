@@ -318,12 +318,12 @@ def _leave_out_own_frames(trace: TracebackType | None) -> None:
 
 
 def _planned(
-    item: pytest.Item, subject: Trained, report: pytest.TestReport, error: BaseException | None
+    item: pytest.Item, subject: Trained, report: pytest.TestReport, raised: BaseException | None
 ) -> pytest.TestReport:
     """Attach the trials that a test would need to the report of its setup."""
     from pytest_ablation import plan
 
-    in_fixture = isinstance(error, plan.AskedForTrainingError)
+    in_fixture = isinstance(raised, plan.AskedForTrainingError)
     if report.when == "setup" and (report.passed or in_fixture):
         of_variant = suite.asks_for_a_variant(item)
         arms = [subject.baseline or subject.arm] if suite.trains_baseline(item) else []

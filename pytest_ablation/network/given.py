@@ -23,23 +23,17 @@ from numpy.typing import NDArray
 
 from pytest_ablation.network import naming
 
-Shapes: TypeAlias = tuple[tuple[int, ...], ...]
-
 
 @dataclass(frozen=True)
 class Weights:
     """What one layer starts from.
 
     Attributes:
-        kind: The layer's class.
-        shapes: Of all its weights.
-        values: Those of them that are given, by their places.
+        values: Those of its weights that are given, by their places.
         built: For what the layer was built, where it is a network that is no graph of layers: a
             copy of it has no weights before it is.
     """
 
-    kind: str
-    shapes: Shapes
     values: Mapping[int, NDArray[Any]]
     built: Any = None
 
@@ -133,7 +127,7 @@ def remember(model: keras.Model, notes: Notes) -> None:
         # What adapt() has learned is among the layer's settings.
         if values and not isinstance(layer, keras.layers.Normalization):
             built = None if path else layer.get_build_config()
-            found[path] = Weights(_kind(layer), _shapes(layer), values, built)
+            found[path] = Weights(values, built)
     _GIVEN[model] = found
 
 
@@ -219,17 +213,9 @@ def unlike(model: keras.Model, other: keras.Model) -> str | None:
     )
 
 
-def _kind(layer: Any) -> str:
-    return f"{type(layer).__module__}.{type(layer).__qualname__}"
-
-
 def _beginning(layer: Any) -> tuple[Any, ...]:
     """Return what two layers have in common that may start from the same weights."""
     initializers = [
         setting for setting in layer.get_config().items() if setting[0].endswith("_initializer")
     ]
-    return _kind(layer), _shapes(layer), initializers
-
-
-def _shapes(layer: Any) -> Shapes:
-    return tuple(tuple(variable.shape) for variable in layer.weights)
+    return type(layer), [tuple(variable.shape) for variable in layer.weights], initializers

@@ -94,12 +94,10 @@ def _lambdas(config: Any) -> Iterator[tuple[str, str]]:
             yield from _lambdas(value)
     if not isinstance(config, dict):
         return
-    parts = [each for each in config.values() if isinstance(each, dict)]
     for setting, each in config.items():
-        # Of an activation Keras writes the code alone.
-        has_code = setting.endswith("activation") and isinstance(each, dict) and "value" in each
-        is_one = has_code or (each in parts and each.get("class_name") == "__lambda__")
-        if is_one and "name" in config:
-            yield str(config["name"]), setting
-    yield from _lambdas(parts)
-    yield from _lambdas([each for each in config.values() if isinstance(each, list | tuple)])
+        if isinstance(each, dict) and "name" in config:
+            # Of an activation Keras writes the code alone.
+            has_code = setting.endswith("activation") and "value" in each
+            if has_code or each.get("class_name") == "__lambda__":
+                yield str(config["name"]), setting
+        yield from _lambdas(each)

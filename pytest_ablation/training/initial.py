@@ -31,10 +31,7 @@ def kept(folder: Path, given: Given) -> Path:
     name = fingerprint(given)
     path = folder / f"{name}.npz"
     if checkpoint.load(path, name) is None:  # not there, or damaged
-        layers = [
-            [layer, each.kind, each.shapes, list(each.values), each.built]
-            for layer, each in given.items()
-        ]
+        layers = [[layer, list(each.values), each.built] for layer, each in given.items()]
         values = [array for each in given.values() for array in each.values.values()]
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.save(path, name, {"layers": layers}, values)
@@ -55,11 +52,6 @@ def opened(path: Path) -> Given:
     head, arrays = state
     values = iter(arrays)
     return {
-        layer: Weights(
-            kind=kind,
-            shapes=tuple(tuple(shape) for shape in shapes),
-            values={place: next(values) for place in places},
-            built=built,
-        )
-        for layer, kind, shapes, places, built in head["layers"]
+        layer: Weights(values={place: next(values) for place in places}, built=built)
+        for layer, *_, places, built in head["layers"]  # files from before have more
     }
