@@ -8,9 +8,9 @@ from typing import Any
 import keras
 
 from pytest_ablation.errors import AblationError, UnbuildableError
-from pytest_ablation.network import chain, masks, spare
+from pytest_ablation.network import chain, masks, naming, spare
 from pytest_ablation.network.adapter import adapters
-from pytest_ablation.network.blueprint import first_line
+from pytest_ablation.network.configuration import first_line
 from pytest_ablation.network.graph import (
     UNMASKED,
     Bridge,
@@ -287,7 +287,7 @@ def _follow(model: keras.Model) -> None:
     does not. It takes as long as building, and is done only where an edit may have brought a layer
     to it.
     """
-    graph = getattr(model, "_functional", model)  # private: a Sequential has one within it
+    graph = naming.graph_of(model)
     try:
         keras.Operation.compute_output_spec(model, graph._inputs_struct)
     except Exception as error:  # whatever a layer raises of what it cannot take

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import importlib
 import json
 import marshal
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FunctionType
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
-from keras.src.saving.serialization_lib import SafeModeScope  # private: no from_config takes it
 
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
 from pytest_ablation.network import faithful, given, lambdas, naming
 from pytest_ablation.network.adapted import told_what_was_adapted
+from pytest_ablation.network.configuration import (
+    deserialized,
+    first_line,
+    modules,
+    own_functions,
+    with_modules,
+)
 from pytest_ablation.network.source import is_keras, source_hash
 
 
@@ -94,7 +97,7 @@ def of(model: keras.Model) -> str:
         raise without_config(model) from error
     except TypeError as error:  # of what a layer was given, as an activation that is an object
         raise AblationError(f"the network cannot be copied: {first_line(error)}.") from error
-    config = _with_modules(_plain(config), _modules(model._flatten_layers(include_self=False)))
+    config = with_modules(_plain(config), modules(model._flatten_layers(include_self=False)))
     config["config"]["name"] = "network"
     return canonical_json(config)
 
@@ -168,7 +171,7 @@ def sources(network: keras.Model) -> dict[str, str]:
     """Return the hash of the source of each class and function that is not Keras's own."""
     layers = network._flatten_layers()
     classes = {type(layer) for layer in layers}
-    own: list[Any] = [*_own_functions(layers), *(each for each in classes if not is_keras(each))]
+    own: list[Any] = [*own_functions(layers), *(each for each in classes if not is_keras(each))]
     return {f"{each.__module__}:{each.__qualname__}": source_hash(each) for each in own}
 
 
@@ -218,17 +221,6 @@ def _composed(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
         if is_one and id(layer) not in known:
             known.add(id(layer))
             yield path, layer
-
-
-def _own_functions(layers: Iterable[Any]) -> list[FunctionType]:
-    """Return the functions, of the user's own, that layers have among their settings."""
-    values = [
-        value
-        for layer in layers
-        for value in vars(layer).values()
-        if isinstance(value, FunctionType) and value.__qualname__.isidentifier()
-    ]
-    return list(dict.fromkeys(each for each in values if not is_keras(each)))
 
 
 # --------------------------------------------------------------------------------------- seeds
@@ -283,66 +275,6 @@ def _unseeded(config: Any) -> Any:
     }
 
 
-def _unbuilt(config: Any) -> Any:
-    """Return the configuration without the shapes that layers within the layer were built for."""
-    if isinstance(config, list):
-        return [_unbuilt(value) for value in config]
-    if not isinstance(config, dict):
-        return config
-    return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
-
-
-def deserialized(config: Any) -> Any:
-    """Return the Keras object of a configuration, the user's own classes and functions found.
-
-    The configuration comes from the user's own study, never from a file.
-    """
-    own = dict(own_objects(config))
-    return keras.saving.deserialize_keras_object(config, custom_objects=own, safe_mode=False)
-
-
-def from_config(layer: Any, config: Mapping[str, Any]) -> Any:
-    """Return a layer of the class of another, its own classes and functions found likewise.
-
-    Raises:
-        AblationError: As of `lambdas.check`.
-    """
-    if isinstance(layer, keras.layers.Layer):  # and no operation
-        lambdas.check(layer)
-    said = _with_modules(_unbuilt(dict(config)), _modules([layer]))
-    with keras.saving.custom_object_scope(dict(own_objects(said))), SafeModeScope(False):
-        return type(layer).from_config(said)
-
-
-def own_objects(config: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the user's own classes and functions that a configuration names, by the name there."""
-    if isinstance(config, list):
-        for value in config:
-            yield from own_objects(value)
-    if not isinstance(config, dict):
-        return
-    module, kind, name = (config.get(key) for key in ("module", "class_name", "registered_name"))
-    if isinstance(module, str) and module.partition(".")[0] not in ("keras", "builtins"):
-        found = sys.modules.get(module) or importlib.import_module(module)
-        own = str(config["config"] if kind == "function" else kind)
-        if hasattr(found, own):
-            yield own if kind == "function" else str(name), getattr(found, own)
-    for value in config.values():
-        yield from own_objects(value)
-
-
-def first_line(error: BaseException) -> str:
-    """Return what Keras says is wrong, without what it puts before it."""
-    said = re.sub(r"\x1b\[\d+m", "", str(error))
-    said = re.split("Exception encountered: |Error encountered:", said)[-1]
-    lines = [line for line in said.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):
-        del lines[0]
-    if not lines:
-        return type(error).__name__
-    return re.split(" Make sure custom| Inputs received:| for '{{node", lines[0])[0].strip(" .")
-
-
 def _deserialized(config: dict[str, Any]) -> keras.Model:
     try:
         return deserialized(config)
@@ -378,25 +310,3 @@ def _plain_code(code: str) -> str:
     """Return a function's code as Keras writes it, without what tells how often parts are held."""
     held = marshal.loads(codecs.decode(code.encode(), "base64"))  # noqa: S302 # the user's own
     return codecs.encode(marshal.dumps(held, 2), "base64").decode()
-
-
-# --------------------------------------------------------------------------- what Keras leaves out
-
-
-def _modules(layers: Iterable[Any]) -> dict[str, str]:
-    """Return the module of each function among the settings of layers."""
-    return {each.__name__: each.__module__ for each in _own_functions(layers)}
-
-
-def _with_modules(config: Any, modules: Mapping[str, str]) -> Any:
-    """Return a configuration that says where functions are, of which Keras writes the name."""
-    if not modules:
-        return config
-    if isinstance(config, list | tuple):
-        return [_with_modules(value, modules) for value in config]
-    if not isinstance(config, dict):
-        return config
-    name = config.get("config")
-    if config.get("class_name") == "function" and isinstance(name, str) and name in modules:
-        return {**config, "module": modules[name], "registered_name": name}
-    return {key: _with_modules(value, modules) for key, value in config.items()}

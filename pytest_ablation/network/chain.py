@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from pytest_ablation.errors import AblationError
-from pytest_ablation.network.blueprint import first_line, from_config
+from pytest_ablation.network.configuration import first_line, from_config
 
 OF_ANY = {"name", "trainable", "dtype", "layers", "build_input_shape"}
 

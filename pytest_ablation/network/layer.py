@@ -11,7 +11,7 @@ import keras
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.network import adapted, faithful
 from pytest_ablation.network.adapted import told_what_was_adapted
-from pytest_ablation.network.blueprint import first_line, from_config
+from pytest_ablation.network.configuration import first_line, from_config
 from pytest_ablation.network.naming import keras_name
 
 Layer: TypeAlias = keras.layers.Layer

@@ -69,6 +69,11 @@ def is_graph(layer: Any) -> bool:
     return isinstance(layer, keras.Sequential | keras.Function) and isinstance(layer, keras.Model)
 
 
+def graph_of(model: Any) -> Any:
+    """Return the Functional model that does what a network does: a Sequential has one within it."""
+    return getattr(model, "_functional", None) or model  # private: nothing else gives it
+
+
 def is_chain(config: Mapping[str, Any]) -> bool:
     """Tell the configuration of a Sequential, be it of a user's own class, from another's."""
     inner = config.get("config")

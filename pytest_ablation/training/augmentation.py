@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
-from pytest_ablation.network import blueprint, faithful, naming
+from pytest_ablation.network import configuration, faithful, naming
 from pytest_ablation.network.blueprint import derived
 
 MIXING = (layers.MixUp, layers.CutMix)  # which change the labels along with the images
@@ -37,7 +37,7 @@ def serialized(augmentation: Sequence[keras.layers.Layer]) -> list[dict[str, Any
 
 def deserialized(configs: Sequence[dict[str, Any]]) -> tuple[keras.layers.Layer, ...]:
     """Return the layers of configurations."""
-    return tuple(blueprint.deserialized(config) for config in configs)
+    return tuple(configuration.deserialized(config) for config in configs)
 
 
 def check(augmentation: Sequence[keras.layers.Layer], data: Dataset) -> None:

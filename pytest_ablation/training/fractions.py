@@ -55,7 +55,7 @@ def _mistakes(x: Any, model: keras.Model) -> Iterator[tuple[str, str]]:
             if isinstance(layer, kind) and (mistake := _of_layer(layer)):
                 yield f'layer "{path}"', mistake
         return
-    graph = _graph(model)
+    graph = naming.graph_of(model)
     for array, tensor in _entries(x, graph):
         for operation, call in _met(graph, tensor):
             kind = "layer" if isinstance(operation, layers.Layer) else "operation"
@@ -65,10 +65,6 @@ def _mistakes(x: Any, model: keras.Model) -> Iterator[tuple[str, str]]:
         if "int" in tensor.dtype:
             what = f'input "{tensor.name}"'
             yield what, f"takes whole numbers. {_AS_WHOLE}, or keras.Input no dtype."
-
-
-def _graph(model: Any) -> Any:
-    return getattr(model, "_functional", None) or model  # private: a Sequential has one within it
 
 
 def _entries(x: Any, graph: Any) -> Iterator[tuple[Any, Any]]:
@@ -92,7 +88,7 @@ def _met(graph: Any, tensor: Any) -> Iterator[tuple[Any, Any]]:
             if not places:
                 continue
             if naming.is_graph(operation):
-                inner = _graph(operation)
+                inner = naming.graph_of(operation)
                 yield from _met(inner, keras.tree.flatten(inner.inputs)[places[0]])
             else:
                 yield operation, call

@@ -21,7 +21,7 @@ import keras
 from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
-from pytest_ablation.network import blueprint
+from pytest_ablation.network import configuration
 from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import callbacks, duet, fit
 from pytest_ablation.training.device import sees_gpu
@@ -163,7 +163,7 @@ def _own_step(trial: Trial) -> str:
     return next(
         (
             step
-            for _, kind in blueprint.own_objects(json.loads(trial.model))
+            for _, kind in configuration.own_objects(json.loads(trial.model))
             if isinstance(kind, type) and issubclass(kind, keras.Model)
             for step in ("train_step", "test_step", "predict_step")
             if overrides(kind, step)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, DataError, did_you_mean
+from pytest_ablation.network import naming
 from pytest_ablation.network.source import is_keras
 from pytest_ablation.recipe import Recipe
 
@@ -79,7 +80,7 @@ def _leaves(things: Any) -> Iterator[Any]:
 
 def _outputs(model: Any) -> dict[str, Any]:
     """Return a network's outputs by name, in order; none where their names are not known."""
-    graph = getattr(model, "_functional", None) or model  # private: a Sequential has one within it
+    graph = naming.graph_of(model)
     given = getattr(graph, "_outputs_struct", None)
     if isinstance(given, Mapping):
         is_flat = all(isinstance(each, keras.KerasTensor) for each in given.values())

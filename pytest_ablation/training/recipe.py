@@ -18,7 +18,7 @@ from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError
 from pytest_ablation.experiment import canonical_json
-from pytest_ablation.network import blueprint, naming
+from pytest_ablation.network import configuration, naming
 from pytest_ablation.network.faithful import left_out
 from pytest_ablation.network.source import is_keras, source_hash
 from pytest_ablation.recipe import SEVERAL, Recipe
@@ -140,7 +140,7 @@ def deserialized(recipe: str) -> Recipe:
     return Recipe(
         **{
             **settings,
-            "optimizer": blueprint.deserialized(settings["optimizer"]),
+            "optimizer": configuration.deserialized(settings["optimizer"]),
             "loss": _deserialized(settings["loss"]),
             "metrics": _deserialized(settings["metrics"]),
             "augmentation": augmentation.deserialized(settings.get("augmentation", [])),
@@ -162,7 +162,7 @@ def sources(recipe: Recipe) -> dict[str, str]:
         for thing in things
     ]
     configs = [_optimizer(recipe), augmentation.serialized(recipe.augmentation)]
-    kinds += [thing for _, thing in blueprint.own_objects(configs)]
+    kinds += [thing for _, thing in configuration.own_objects(configs)]
     kinds += callbacks.named(recipe.callbacks)
     return {
         f"{kind.__module__}:{kind.__qualname__}": source_hash(kind)
@@ -180,13 +180,13 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
     changes: dict[str, Any] = {}
     if isinstance(recipe.learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         config = _shortened(_serialized(recipe.learning_rate, "learning_rate"), share)
-        changes["learning_rate"] = blueprint.deserialized(config)
+        changes["learning_rate"] = configuration.deserialized(config)
     if isinstance(recipe.optimizer, keras.optimizers.Optimizer):
         config = _serialized(recipe.optimizer, "optimizer")
         for each in _nested(config):
             if isinstance(rate := each["config"].get("learning_rate"), dict):
                 each["config"]["learning_rate"] = _shortened(rate, share)
-                changes["optimizer"] = blueprint.deserialized(config)
+                changes["optimizer"] = configuration.deserialized(config)
     return replace(recipe, **changes)
 
 
@@ -229,7 +229,7 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
                 "optimizer itself."
             )
     # Built and asked again, so that 0.1 said here is 0.1 said in the optimizer, to the last bit.
-    built = blueprint.deserialized({**config, "config": {**config["config"], **changes}})
+    built = configuration.deserialized({**config, "config": {**config["config"], **changes}})
     return _of_optimizer(built)
 
 
@@ -297,7 +297,7 @@ def _serialized(thing: Any, setting: str) -> Any:
     try:
         config = keras.saving.serialize_keras_object(thing)
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise AblationError(f"{asked}: {blueprint.first_line(error)}.") from error
+        raise AblationError(f"{asked}: {configuration.first_line(error)}.") from error
     if is_keras(type(thing)) and isinstance(config["config"], dict):
         config["config"] |= _left_out_by_keras(thing, config["config"])
     if name := next(left_out(thing, config["config"], untold=True), ""):
@@ -340,4 +340,4 @@ def _deserialized(thing: Any) -> Any:
         return [_deserialized(each) for each in thing]
     if isinstance(thing, dict) and not {"class_name", "config"} <= set(thing):
         return {name: _deserialized(each) for name, each in thing.items()}
-    return blueprint.deserialized(thing) if isinstance(thing, dict) else thing
+    return configuration.deserialized(thing) if isinstance(thing, dict) else thing
