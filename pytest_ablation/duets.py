@@ -43,11 +43,11 @@ class Duets:
     def foresee(self, variant: Arm, baseline: Arm) -> None:
         """Have steps timed that a test will ask for, where that disturbs nobody.
 
-        Not on a GPU, which all workers share: there they would wait for others' trainings. Nor
-        under pytest-xdist, where the test may be another process's, which would time them again.
+        Not under pytest-xdist, where the test may be another process's, which would time them
+        again.
         """
         study = self.study
-        takes_steps = variant.source is None and variant.made is None and not variant.on_gpu
+        takes_steps = variant.source is None and variant.made is None
         if not takes_steps or "PYTEST_XDIST_WORKER" in os.environ:
             return
         name = self._name(variant, baseline)
@@ -96,6 +96,7 @@ class Duets:
             baseline=second,
             store=study.store,
             seeds=study.seeds[0] if variant.is_at_once and baseline.is_at_once else 0,
+            on_gpu=variant.on_gpu,
             settled=settled,
             seconds=DUET_SECONDS,
             name=f"time a step, {variant.description} against baseline",

@@ -391,6 +391,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(
     """All seeds go on where they were: weights, optimizer, random state and order of images."""
     monkeypatch.setattr(fused_training, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fused_training, "STEPS_AT_A_TIME", 5)
+    monkeypatch.setattr(fused_training, "STEPS_OF_A_PROGRAM", 3)
     experiment = EXPERIMENTS[name]
     whole = together(experiment, way=way)
     told: list[Progress] = []
@@ -543,7 +544,7 @@ def test_data_too_large_for_the_device_is_trained_step_by_step(
     assert together(large)[0].curves == step_by_step(large)[0].curves
     one_by_one = duet.stepping(trials_of(large)[0], large.data)
     monkeypatch.setattr(duet, "stepping", lambda trial, data: one_by_one)
-    assert fused.stepping(trials_of(large), large.data, "map") is one_by_one
+    assert fused.stepping(trials_of(large)[0], 2, large.data, "map") is one_by_one
 
 
 def test_step_by_step_the_loss_has_what_layers_add_to_it() -> None:

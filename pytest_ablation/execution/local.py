@@ -22,11 +22,12 @@ from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Place, Slot, took_too_long
-from pytest_ablation.execution.task import Result, Task, Together, Training
+from pytest_ablation.execution.task import Result, Task, Timing, Together, Training
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 
 ATTEMPTS = 2
+GPU = "CUDA_VISIBLE_DEVICES"
 
 
 class Elsewhere(Protocol):
@@ -231,10 +232,16 @@ class Workers:
                 self._start(task)
 
     def _start_expected(self) -> None:
-        """Start what will probably be asked for on workers that have nothing else to do."""
+        """Start what will probably be asked for on workers that have nothing else to do.
+
+        Steps on a GPU, which all workers share, are not timed beside a training.
+        """
+        trains = not all(isinstance(task, Timing) for task in self._running.values())
         for key, task in list(self._expected.items()):
             if not self._free:
                 return
+            if isinstance(task, Timing) and task.on_gpu and trains:
+                continue
             del self._expected[key]
             if all(map(self._is_free, task.locks)):
                 self._start(task)
@@ -303,7 +310,9 @@ class Workers:
     # ------------------------------------------------------------------- how cores are shared out
 
     def _make(self, environments: Sequence[Mapping[str, str]]) -> list[Slot]:
-        threads = max(1, self.cores // len(environments))
+        # Who trains on a GPU needs cores to compile, which workers do in turn, and hardly else.
+        share = 1 if all(GPU in each for each in environments) else len(environments)
+        threads = max(1, self.cores // share)
         slots = [
             Slot(number=i, threads=threads, environment=each, logs=self.scratch)
             for i, each in enumerate(environments)
@@ -363,10 +372,7 @@ def executor(
     count = workers or len(devices) or free
     return Workers(
         store=store,
-        environments=[
-            {"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]} if devices else {}
-            for i in range(count)
-        ],
+        environments=[{GPU: devices[i % len(devices)]} if devices else {} for i in range(count)],
         cores=free,
         waiting=waiting,
         timeout=timeout,

@@ -9,11 +9,12 @@ process may be at meanwhile, and says whether Keras is what does it.
 from __future__ import annotations
 
 import hashlib
+import os
 import pkgutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -195,6 +196,7 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
             watchers,
             way=store.recall("seeds", name),
             decided=partial(store.remember, "seeds", name),
+            compiling=partial(store.lock, "compiling"),
         )
         return
     train = first.function or pkgutil.resolve_name(first.trial.trainer)
@@ -221,6 +223,8 @@ class Timing:
         store: Where it is kept how seeds share the device.
         seeds: How many train at once, by the program whose steps are timed; 0 where a step is
             asked for by itself.
+        on_gpu: Whether a GPU trains: then no other steps are timed there meanwhile, and those that
+            nobody waits for yet not before trainings have ended.
         settled: Asked now and then whether the ratio is known well enough.
         seconds: How long to measure, at most.
         name: What to call it.
@@ -234,6 +238,7 @@ class Timing:
     baseline: tuple[Trial, Callable[[], Dataset]]
     store: Store
     seeds: int = 0
+    on_gpu: bool = False
     settled: Callable[[Duet], bool]
     seconds: float
     name: str
@@ -255,7 +260,10 @@ class Timing:
 
         self.needs.provide()
         steps = [self._stepping(trial, data()) for trial, data in (self.variant, self.baseline)]
-        return Result(value=duet(*steps, seconds=self.seconds, settled=self.settled), trained=True)
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        timing = partial(self.store.lock, f"timing {gpu}") if self.on_gpu else nullcontext
+        measured = duet(*steps, seconds=self.seconds, settled=self.settled, timing=timing)
+        return Result(value=measured, trained=True)
 
     def _stepping(self, trial: Trial, data: Dataset) -> Step:
         if not self.seeds:
@@ -264,10 +272,11 @@ class Timing:
             return stepping(trial, data)
         from pytest_ablation.training import fused
 
-        fused.keep_compilations(self.store.folder / "compiled")
-        trials = [replace(trial, seed=seed) for seed in range(self.seeds)]
-        known = self.store.recall("seeds", _of_seeds(trials))
-        return fused.stepping(trials, data, known or fused.usual_way(trials))
+        store = self.store
+        fused.keep_compilations(store.folder / "compiled")
+        trials = [trial] * self.seeds
+        way = store.recall("seeds", _of_seeds(trials)) or fused.usual_way(trials)
+        return fused.stepping(trial, self.seeds, data, way, partial(store.lock, "compiling"))
 
 
 @dataclass(frozen=True, kw_only=True)

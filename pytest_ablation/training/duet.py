@@ -10,6 +10,7 @@ import gc
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -39,6 +40,7 @@ def duet(
     *,
     seconds: float = 10.0,
     settled: Callable[[Duet], bool] = lambda duet: False,
+    timing: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Duet:
     """Time the training steps of a variant against its baseline's.
 
@@ -53,6 +55,7 @@ def duet(
         baseline: Takes the baseline's.
         seconds: How long to measure, compilation and warm-up not counted.
         settled: Asked at 20, 40, 80, … pairs whether the ratio is known well enough.
+        timing: Gives a context in which no other process times steps.
 
     Returns:
         The ratios of seconds a step, variant over baseline.
@@ -60,6 +63,14 @@ def duet(
     for step in (variant, baseline):
         for _ in range(WARM_UP_STEPS):
             step()
+    with timing():
+        return _in_turn(variant, baseline, seconds, settled)
+
+
+def _in_turn(
+    variant: Step, baseline: Step, seconds: float, settled: Callable[[Duet], bool]
+) -> Duet:
+    """Time steps as A B B A until the ratio is known."""
     started = time.perf_counter()
     took: list[tuple[Seconds, Seconds]] = []  # of the variant and the baseline, in each pair
     look = FIRST_LOOK

@@ -12,8 +12,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import keras
@@ -31,6 +32,8 @@ from pytest_ablation.training.fused_training import FusedTraining, Way
 
 DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
 WORTH_A_TRIAL = 60.0  # seconds of training, below which it does not matter how seeds share a device
+
+Compiling: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 
 def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
@@ -64,6 +67,7 @@ def train(
     *,
     way: Way | None = None,
     decided: Callable[[Way], None] = lambda way: None,
+    compiling: Compiling = nullcontext,
 ) -> Iterator[Run]:
     """Train trials that differ in their seeds alone.
 
@@ -74,6 +78,7 @@ def train(
         way: How the seeds share the device, "vmap" makes one kernel of those of all, "map" takes
             them in turn in one program; None where that is to be found out.
         decided: Told how they do, where it was found out.
+        compiling: Gives a context in which no other process compiles.
 
     Yields:
         A run a trial, in their order; each has its share of the seconds.
@@ -84,13 +89,13 @@ def train(
         return
     if _has_own_code(trials[0]):
         for trial, each in zip(trials, watchers, strict=True):
-            yield from FusedTraining([trial], data, [each], "map").runs()
+            yield from FusedTraining([trial], data, [each], "map", compiling).runs()
         return
-    training = FusedTraining(trials, data, watchers, way or usual_way(trials))
+    training = FusedTraining(trials, data, watchers, way or usual_way(trials), compiling)
     if way is None and len(trials) > 1:
         decided(way := _faster_way(training))
         if way != training.way:
-            training = FusedTraining(trials, data, watchers, way)
+            training = FusedTraining(trials, data, watchers, way, compiling)
     yield from training.runs()
 
 
@@ -113,24 +118,27 @@ def _faster_way(training: FusedTraining) -> Way:
         return "map"
     if took * training.steps_left < WORTH_A_TRIAL or not _can_hold(training.data, times=2):
         return "vmap"
-    step = _stepping(training.trials, training.data, "map")
+    step = _stepping(training.trials, training.data, "map", training.compiling)
     step()
     return "vmap" if took < step()[1] / training.at_a_time else "map"
 
 
-def stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
-    """Return what takes a hundred steps of all seeds, by the program that trains them.
+def stepping(
+    trial: Trial, seeds: int, data: Dataset, way: Way, compiling: Compiling = nullcontext
+) -> Step:
+    """Return what takes some steps of as many seeds at once, by the program that trains them.
 
-    Of data too large for a device that has to hold another network's too, it takes one step of the
-    first seed.
+    All start from the trial's weights, which do not matter here. Of data too large for a device
+    that has to hold another network's too, it takes one step of the trial.
     """
     if not _can_hold(data, times=2):
-        return duet.stepping(trials[0], data)
-    return _stepping(trials, data, way)
+        return duet.stepping(trial, data)
+    return _stepping([trial] * seeds, data, way, compiling)
 
 
-def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
-    training = FusedTraining(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
+def _stepping(trials: Sequence[Trial], data: Dataset, way: Way, compiling: Compiling) -> Step:
+    silent = [Watcher(lambda progress: None) for _ in trials]
+    training = FusedTraining(trials, data, silent, way, compiling, evaluates=False)
 
     def steps() -> Seconds:
         wall, processor = time.perf_counter(), time.process_time()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,10 +41,10 @@ class Evaluation:
     model: Any
     recipe: Recipe
     layers: Callable[[], AbstractContextManager[None]]
-    _compiled: dict[int, Future[Any]] = field(default_factory=dict, init=False)
+    _compiled: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False)
 
-    def compile_meanwhile(self, variables: Any, x: Arrays) -> None:
-        """Have the network compiled in a thread, while other programs are compiled or run.
+    def prepared(self, variables: Any, x: Arrays) -> Callable[[], None]:
+        """Return what compiles the network, in whatever thread it is called.
 
         Args:
             variables: As `measured` will be given.
@@ -53,9 +52,11 @@ class Evaluation:
         """
         part = arrays.taken(x, slice(AT_A_TIME))
         lowered = self._answers.lower(variables, part)
-        thread = ThreadPoolExecutor(1)
-        self._compiled[arrays.count(part)] = thread.submit(lowered.compile)
-        thread.shutdown(wait=False)
+
+        def compile_it() -> None:
+            self._compiled[arrays.count(part)] = lowered.compile()
+
+        return compile_it
 
     def measured(self, variables: Any, x: Arrays, y: Arrays) -> list[Measured]:
         """Return what each network gives of examples in inference mode.
@@ -75,8 +76,7 @@ class Evaluation:
         def predict(some: slice) -> Any:
             part = arrays.mapped(np.ascontiguousarray, arrays.taken(x, some))
             count = arrays.count(part)
-            ready = self._compiled.get(count)
-            answers, losses = (ready.result() if ready else self._answers)(variables, part)
+            answers, losses = self._compiled.get(count, self._answers)(variables, part)
             added.append((losses, count / n))
             return answers
 

@@ -7,8 +7,9 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -39,7 +40,8 @@ from pytest_ablation.training.examples import (
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
 
-STEPS_AT_A_TIME = 100
+STEPS_AT_A_TIME = 100  # by the device, before it is asked what they gave
+STEPS_OF_A_PROGRAM = 25
 
 Way: TypeAlias = Literal["vmap", "map"]
 
@@ -53,18 +55,25 @@ class FusedTraining:
         data: Examples, at the profile's size.
         watchers: Of each trial, in their order: who is told, and where it is kept.
         way: How the seeds share the device.
+        compiling: A context in which it compiles: other processes wait for their turn.
+        evaluates: Whether it will be asked for more than steps.
     """
 
     trials: Sequence[Trial]
     data: Dataset
     watchers: Sequence[Watcher]
     way: Way
+    compiling: Callable[[], AbstractContextManager[Any]] = nullcontext
+    evaluates: bool = True
+    _programs: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.started = self.last_kept = time.perf_counter()
         self.recipe = recipes.deserialized(self.trials[0].recipe)
         self.seen, self.curve = split(self.data, self.recipe)
-        self.models = [fit.compiled(trial) for trial in self.trials]
+        made = {trial.seed: trial for trial in self.trials}
+        built = {seed: fit.compiled(trial) for seed, trial in made.items()}
+        self.models = [built[trial.seed] for trial in self.trials]
         self.model = self.models[0]
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
         # Callbacks ask a network's metrics whether more is better.
@@ -108,8 +117,8 @@ class FusedTraining:
 
     @property
     def at_a_time(self) -> int:
-        """How many steps are taken at a time, but at an epoch's end."""
-        return min(STEPS_AT_A_TIME, self._steps_of_epoch)
+        """How many steps a program takes, but at an epoch's end."""
+        return min(STEPS_OF_A_PROGRAM, self._steps_of_epoch)
 
     @property
     def steps_left(self) -> int:
@@ -124,12 +133,11 @@ class FusedTraining:
         Returns:
             Seconds a step, of all seeds.
         """
-        _ = self._evaluation  # compiled while the first steps are
         if self.recipe.callbacks and not any(state.steps for state in self.states):
             self._call_back({})
         started = time.perf_counter()
         done = next(state.steps_of_epoch for state in self.states if self._is_unfinished(state))
-        count = min(self.at_a_time, self._steps_of_epoch - done)
+        count = min(STEPS_AT_A_TIME, self._steps_of_epoch - done)
         self.steps(count)
         took = (time.perf_counter() - started) / count
         if done + count == self._steps_of_epoch or not any(map(self._is_unfinished, self.states)):
@@ -147,12 +155,17 @@ class FusedTraining:
     def steps(self, count: int) -> None:
         """Take some steps of all seeds, and note what they gave."""
         started = time.perf_counter()
-        chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
         alive = np.array([self._is_unfinished(state) for state in self.states])
-        self.variables, logs = self._many_steps(
-            self.variables, alive, (chosen, self._drawn(count)), self.metrics, self._examples
-        )
-        logs = jax.device_get(logs)
+        going: Any = alive
+        parts = []
+        for begun in range(0, count, self.at_a_time):
+            some = min(self.at_a_time, count - begun)
+            arguments = (self.variables, going, self._drawn(begun, some))
+            program = self._programs.get(some) or self._compiled(some, arguments)
+            (self.variables, going), logs = program(*arguments, self.metrics, self._examples)
+            parts.append(logs)
+        noted = jax.device_get(parts)
+        logs = {name: np.hstack([part[name] for part in noted]) for name in noted[0]}
         seconds = (time.perf_counter() - started) / (count * len(self.trials))
         for i, state in enumerate(self.states):
             for step in range(count if alive[i] else 0):
@@ -164,8 +177,23 @@ class FusedTraining:
                     state.diverged = state.epoch + 1
                     break
 
+    def _compiled(self, count: int, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+        """Return the program of so many steps, and at first have that of the evaluation too.
+
+        One process compiles at a time. What it tried on the device, to find which kernels are fast,
+        is kept on disk and saves the next one most of it; and each of three that compiled at once
+        took as long as all three do in turn.
+        """
+        jobs: list[Callable[[], Any]] = []
+        if self.evaluates and not self._programs:
+            jobs.append(self._evaluation.prepared(self.variables, self.curve[0]))
+        jobs.append(self._many_steps.lower(*arguments, self.metrics, self._examples).compile)
+        with self.compiling(), ThreadPoolExecutor() as threads:
+            *_, self._programs[count] = [each.result() for each in map(threads.submit, jobs)]
+        return self._programs[count]
+
     @cached_property
-    def _many_steps(self) -> Callable[..., Any]:
+    def _many_steps(self) -> Any:
         """Steps as a function of variables, whether the loss is finite, what is drawn, and data.
 
         Drawn are the positions of the examples of each step, and what augments them.
@@ -186,8 +214,7 @@ class FusedTraining:
 
         def steps(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
             one = partial(step, metrics=metrics, examples=examples)
-            (variables, _), logs = jax.lax.scan(one, (variables, alive), drawn)
-            return variables, logs
+            return jax.lax.scan(one, (variables, alive), drawn)
 
         def of_all(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
             def of_one(seed: tuple[Any, Any, Any]) -> Any:
@@ -205,16 +232,24 @@ class FusedTraining:
         with keras.StatelessScope(zip(self.augmenting.states, states, strict=True)):
             return self.augmenting.changed(x, y, self.augmenting)
 
-    def _drawn(self, count: int) -> list[Any]:
-        """Return, of each state that augmentation draws from, what it is in the next steps."""
+    def _drawn(self, skip: int, count: int) -> tuple[Any, list[Any]]:
+        """Return what decides some steps: whose examples they take, and how they change them.
+
+        The latter are, of each state that augmentation draws from, what it is in each step.
+
+        Args:
+            skip: How many steps not yet noted have been taken.
+            count: Of how many.
+        """
+        chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
         if self.augmenting is None:
-            return []
-        begun = max(state.steps for state in self.states)
+            return chosen, []
+        begun = max(state.steps for state in self.states) + skip
         drawn = [
             [self.augmenting.drawn(trial.seed, begun + step) for step in range(count)]
             for trial in self.trials
         ]
-        return [np.array(each) for each in np.moveaxis(np.array(drawn), 2, 0)]
+        return chosen, [np.array(each) for each in np.moveaxis(np.array(drawn), 2, 0)]
 
     def _layers(self) -> AbstractContextManager[None]:
         """Return a context in which layers are traced as this way of sharing wants them."""
@@ -236,9 +271,7 @@ class FusedTraining:
 
     @cached_property
     def _evaluation(self) -> Evaluation:
-        evaluation = Evaluation(self.model, self.recipe, self._layers)
-        evaluation.compile_meanwhile(self.variables, self.curve[0])
-        return evaluation
+        return Evaluation(self.model, self.recipe, self._layers)
 
     # ---------------------------------------------------------------------------- between steps
 
