@@ -276,7 +276,7 @@ class Timing:
         fused.keep_compilations(store.folder / "compiled")
         trials = [trial] * self.seeds
         way = store.recall("seeds", _of_seeds(trials)) or fused.usual_way(trials)
-        return fused.stepping(trial, self.seeds, data, way, partial(store.lock, "compiling"))
+        return fused.stepping(trial, self.seeds, data, way)
 
 
 @dataclass(frozen=True, kw_only=True)

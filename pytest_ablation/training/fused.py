@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -89,14 +90,35 @@ def train(
         return
     if _has_own_code(trials[0]):
         for trial, each in zip(trials, watchers, strict=True):
-            yield from FusedTraining([trial], data, [each], "map", compiling).runs()
+            yield from _compiled([trial], data, [each], compiling, "map").runs()
         return
-    training = FusedTraining(trials, data, watchers, way or usual_way(trials), compiling)
+    compiled = partial(_compiled, trials, data, watchers, compiling)
     if way is None and len(trials) > 1:
-        decided(way := _faster_way(training))
-        if way != training.way:
-            training = FusedTraining(trials, data, watchers, way, compiling)
+        training = _the_faster(compiled)
+        decided(training.way)
+    else:
+        training = compiled(way or usual_way(trials))
     yield from training.runs()
+
+
+def _compiled(
+    trials: Sequence[Trial],
+    data: Dataset,
+    watchers: Sequence[Watcher],
+    compiling: Compiling,
+    way: Way,
+) -> FusedTraining:
+    """Return a training that is about to begin.
+
+    One process compiles at a time: which kernels are fast is tried on the device, with all cores,
+    and what one process finds is kept on disk and serves the next. Three that compiled at once took
+    as long each as all three in turn.
+    """
+    with compiling():
+        training = FusedTraining(trials, data, watchers, way)
+        if training.steps_left:
+            training.compile()
+    return training
 
 
 def usual_way(trials: Sequence[Trial]) -> Way:
@@ -104,28 +126,27 @@ def usual_way(trials: Sequence[Trial]) -> Way:
     return "map" if _has_own_code(trials[0]) or len(trials) == 1 else "vmap"
 
 
-def _faster_way(training: FusedTraining) -> Way:
-    """Return how its seeds had better share the device, from its first steps.
+def _the_faster(compiled: Callable[[Way], FusedTraining]) -> FusedTraining:
+    """Return a training whose seeds share the device as they had better, from its first steps.
 
     The other way is not tried for trainings so short that to compile it would cost more than it may
     gain.
     """
     took = 0.0
     try:
-        for _ in range(2):  # the first compiles it
+        training = compiled("vmap")
+        for _ in range(2):  # the first is slower
             took = training.block() if training.steps_left else took
     except jax.errors.JaxRuntimeError:  # memory is short
-        return "map"
+        return compiled("map")
     if took * training.steps_left < WORTH_A_TRIAL or not _can_hold(training.data, times=2):
-        return "vmap"
-    step = _stepping(training.trials, training.data, "map", training.compiling)
+        return training
+    step = _stepping(training.trials, training.data, "map")
     step()
-    return "vmap" if took < step()[1] / training.at_a_time else "map"
+    return training if took < step()[1] / training.at_a_time else compiled("map")
 
 
-def stepping(
-    trial: Trial, seeds: int, data: Dataset, way: Way, compiling: Compiling = nullcontext
-) -> Step:
+def stepping(trial: Trial, seeds: int, data: Dataset, way: Way) -> Step:
     """Return what takes some steps of as many seeds at once, by the program that trains them.
 
     All start from the trial's weights, which do not matter here. Of data too large for a device
@@ -133,12 +154,11 @@ def stepping(
     """
     if not _can_hold(data, times=2):
         return duet.stepping(trial, data)
-    return _stepping([trial] * seeds, data, way, compiling)
+    return _stepping([trial] * seeds, data, way)
 
 
-def _stepping(trials: Sequence[Trial], data: Dataset, way: Way, compiling: Compiling) -> Step:
-    silent = [Watcher(lambda progress: None) for _ in trials]
-    training = FusedTraining(trials, data, silent, way, compiling, evaluates=False)
+def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
+    training = FusedTraining(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
 
     def steps() -> Seconds:
         wall, processor = time.perf_counter(), time.process_time()

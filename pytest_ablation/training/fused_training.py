@@ -55,16 +55,12 @@ class FusedTraining:
         data: Examples, at the profile's size.
         watchers: Of each trial, in their order: who is told, and where it is kept.
         way: How the seeds share the device.
-        compiling: A context in which it compiles: other processes wait for their turn.
-        evaluates: Whether it will be asked for more than steps.
     """
 
     trials: Sequence[Trial]
     data: Dataset
     watchers: Sequence[Watcher]
     way: Way
-    compiling: Callable[[], AbstractContextManager[Any]] = nullcontext
-    evaluates: bool = True
     _programs: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -86,6 +82,13 @@ class FusedTraining:
         self.states = [State() for _ in self.trials]
         self.before = 0.0
         self._resume()
+
+    def compile(self) -> None:
+        """Compile what takes steps and what measures at an epoch's end, both at once."""
+        jobs = [self._evaluation.prepared(self.variables, self.curve[0])]
+        jobs.append(self._lowered(self.at_a_time).compile)
+        with ThreadPoolExecutor() as threads:
+            _, self._programs[self.at_a_time] = threads.map(lambda job: job(), jobs)
 
     def runs(self) -> Iterator[Run]:
         """Train to the end and yield the runs."""
@@ -160,9 +163,13 @@ class FusedTraining:
         parts = []
         for begun in range(0, count, self.at_a_time):
             some = min(self.at_a_time, count - begun)
-            arguments = (self.variables, going, self._drawn(begun, some))
-            program = self._programs.get(some) or self._compiled(some, arguments)
-            (self.variables, going), logs = program(*arguments, self.metrics, self._examples)
+            if some not in self._programs:
+                self._programs[some] = self._lowered(some).compile()
+            chosen = [list(itertools.islice(each, some)) for each in self._orders]
+            drawn = np.array(chosen, np.int32), self._augmenting_states(begun, some)
+            (self.variables, going), logs = self._programs[some](
+                self.variables, going, drawn, self.metrics, self._examples
+            )
             parts.append(logs)
         noted = jax.device_get(parts)
         logs = {name: np.hstack([part[name] for part in noted]) for name in noted[0]}
@@ -177,20 +184,14 @@ class FusedTraining:
                     state.diverged = state.epoch + 1
                     break
 
-    def _compiled(self, count: int, arguments: tuple[Any, ...]) -> Callable[..., Any]:
-        """Return the program of so many steps, and at first have that of the evaluation too.
-
-        One process compiles at a time. What it tried on the device, to find which kernels are fast,
-        is kept on disk and saves the next one most of it; and each of three that compiled at once
-        took as long as all three do in turn.
-        """
-        jobs: list[Callable[[], Any]] = []
-        if self.evaluates and not self._programs:
-            jobs.append(self._evaluation.prepared(self.variables, self.curve[0]))
-        jobs.append(self._many_steps.lower(*arguments, self.metrics, self._examples).compile)
-        with self.compiling(), ThreadPoolExecutor() as threads:
-            *_, self._programs[count] = [each.result() for each in map(threads.submit, jobs)]
-        return self._programs[count]
+    def _lowered(self, count: int) -> Any:
+        """Return the program of so many steps, to be compiled."""
+        seeds = len(self.trials)
+        drawn = np.zeros((seeds, count, self.recipe.batch_size), np.int32)
+        states = self._augmenting_states(0, count)
+        return self._many_steps.lower(
+            self.variables, np.ones(seeds, bool), (drawn, states), self.metrics, self._examples
+        )
 
     @cached_property
     def _many_steps(self) -> Any:
@@ -232,24 +233,21 @@ class FusedTraining:
         with keras.StatelessScope(zip(self.augmenting.states, states, strict=True)):
             return self.augmenting.changed(x, y, self.augmenting)
 
-    def _drawn(self, skip: int, count: int) -> tuple[Any, list[Any]]:
-        """Return what decides some steps: whose examples they take, and how they change them.
-
-        The latter are, of each state that augmentation draws from, what it is in each step.
+    def _augmenting_states(self, skip: int, count: int) -> list[Any]:
+        """Return, of each state that augmentation draws from, what it is in some steps.
 
         Args:
             skip: How many steps not yet noted have been taken.
-            count: Of how many.
+            count: How many steps.
         """
-        chosen = np.array([list(itertools.islice(each, count)) for each in self._orders], np.int32)
         if self.augmenting is None:
-            return chosen, []
+            return []
         begun = max(state.steps for state in self.states) + skip
         drawn = [
             [self.augmenting.drawn(trial.seed, begun + step) for step in range(count)]
             for trial in self.trials
         ]
-        return chosen, [np.array(each) for each in np.moveaxis(np.array(drawn), 2, 0)]
+        return [np.array(each) for each in np.moveaxis(np.array(drawn), 2, 0)]
 
     def _layers(self) -> AbstractContextManager[None]:
         """Return a context in which layers are traced as this way of sharing wants them."""
