@@ -22,7 +22,15 @@ from pytest_ablation import hookspecs, options, suite
 from pytest_ablation.errors import AblationError, AblationWarning, TrainingError
 from pytest_ablation.report import junit
 from pytest_ablation.reporting import Reporting
-from pytest_ablation.session import checked, data_of, end, look_ahead, reference_of, study_of
+from pytest_ablation.session import (
+    checked,
+    data_of,
+    end,
+    get_ready,
+    look_ahead,
+    reference_of,
+    study_of,
+)
 
 if TYPE_CHECKING:
     from pytest_ablation.arm import Arm
@@ -220,9 +228,11 @@ def pytest_report_collectionfinish(
     config: pytest.Config, items: list[pytest.Item]
 ) -> list[str] | None:
     """Say, before anything runs, which images are studied; refuse those that cannot be read."""
-    of_arms = filter(suite.is_of_an_arm, items)
-    wanted = any("cifar10" in getattr(item, "fixturenames", ()) for item in of_arms)
-    if not wanted or config.option.collectonly:
+    of_arms = [*filter(suite.is_of_an_arm, items)]
+    if not of_arms or config.option.collectonly:
+        return None
+    get_ready(config)
+    if not any("cifar10" in getattr(item, "fixturenames", ()) for item in of_arms):
         return None
     try:
         data = data_of(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_ablation.study import Study
 
 STUDY = pytest.StashKey["Study"]()
+READY = pytest.StashKey["Executor"]()
 DATA = pytest.StashKey["Dataset"]()
 REFERENCE = pytest.StashKey["Reference"]()
 SEEN = pytest.StashKey[dict[int, "Experiment"]]()
@@ -41,7 +43,7 @@ def study_of(session: pytest.Session, trainer: str = "") -> Study:
         gc.freeze()
         store = Store(options.store(config))
         try:
-            executor = _executor(config, store, sees_gpu(trainer))
+            executor = _ready(config, trainer) or _executor(config, store, sees_gpu(trainer))
         except AblationError as error:  # without a cluster no other test has one either
             session.shouldstop = str(error)
             raise
@@ -61,6 +63,43 @@ def study_of(session: pytest.Session, trainer: str = "") -> Study:
             executor=NothingTrained(executor) if options.plan(config) else executor,
         )
     return config.stash[STUDY]
+
+
+def get_ready(config: pytest.Config) -> None:
+    """Start workers while other things are done, where Keras will surely train in them.
+
+    So it will where the suite has imported it and the store is empty.
+    """
+    from pytest_ablation.execution import machine
+    from pytest_ablation.execution.local import Workers
+    from pytest_ablation.store import Store
+
+    store = Store(options.store(config))
+    others = options.plan(config) or options.executor(config) != "local"
+    if others or "PYTEST_XDIST_WORKER" in os.environ or "keras" not in sys.modules:
+        return
+    if not store.keys("runs"):
+        from pytest_ablation.training.device import sees_gpu
+
+        machine.share_gpus()
+        executor = _executor(config, store, sees_gpu())
+        if isinstance(executor, Workers):
+            executor.get_ready()
+            config.stash[READY] = executor
+
+
+def _ready(config: pytest.Config, trainer: str) -> Executor | None:
+    """Return who was got ready to train, if that is whom this trainer wants."""
+    from pytest_ablation.experiment import KERAS_TRAINER
+
+    executor = config.stash.get(READY, None)
+    if executor is None:
+        return None
+    del config.stash[READY]
+    if trainer in ("", KERAS_TRAINER):
+        return executor
+    executor.close()
+    return None
 
 
 def _executor(config: pytest.Config, store: Store, sees_gpu: bool) -> Executor:
@@ -182,6 +221,8 @@ def _say(config: pytest.Config, text: str) -> None:
 
 def end(session: pytest.Session) -> None:
     """End the workers, and note what was used of the store."""
+    if unused := session.config.stash.get(READY, None):
+        unused.close()
     study = session.config.stash.get(STUDY, None)
     if study is None:
         return

@@ -22,7 +22,7 @@ from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Place, Slot, took_too_long
-from pytest_ablation.execution.task import Result, Task, Timing, Together, Training
+from pytest_ablation.execution.task import Result, Task, Together, Training
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 
@@ -113,6 +113,11 @@ class Workers:
             self._free += places
             self._at_a_time = at_a_time
             self._dispatch()
+
+    def get_ready(self) -> None:
+        """Start the processes, for tasks that will surely come."""
+        for slot in self._made:
+            slot.get_ready()
 
     def queue(self, task: Task) -> None:
         """Do a task when a worker is free, after those queued before it."""
@@ -232,16 +237,10 @@ class Workers:
                 self._start(task)
 
     def _start_expected(self) -> None:
-        """Start what will probably be asked for on workers that have nothing else to do.
-
-        Steps on a GPU, which all workers share, are not timed beside a training.
-        """
-        trains = not all(isinstance(task, Timing) for task in self._running.values())
+        """Start what will probably be asked for on workers that have nothing else to do."""
         for key, task in list(self._expected.items()):
             if not self._free:
                 return
-            if isinstance(task, Timing) and task.on_gpu and trains:
-                continue
             del self._expected[key]
             if all(map(self._is_free, task.locks)):
                 self._start(task)

@@ -60,24 +60,17 @@ class Slot:
 
     def start(self, task: Task, timeout: float | None) -> Future[Result | None]:
         """Start a task in the process with as many threads as it is to have."""
-        threads = min(self.threads, task.threads or self.threads)
-        if threads not in self._pools:
-            self._pools[threads] = ProcessPool(
-                max_workers=1,
-                context=multiprocessing.get_context("spawn"),
-                initializer=worker.start,
-                initargs=(
-                    {**thread_variables(threads), **self.environment},
-                    self._log(task),
-                    task.is_by_keras,
-                ),
-            )
-        log = self._log(task)
+        threads = self._threads(task)
+        pool = self._pool(threads, by_keras=task.is_by_keras)
         try:
-            return self._pools[threads].schedule(worker.run, (task, log), timeout=timeout)
+            return pool.schedule(worker.run, (task, self._log(threads)), timeout=timeout)
         except RuntimeError:  # a pool that broke is of no more use
             del self._pools[threads]
             return self.start(task, timeout)
+
+    def get_ready(self) -> None:
+        """Start the process in which Keras will probably train, before there is a task for it."""
+        self._pool(self.threads, by_keras=True).schedule(worker.get_ready)
 
     def said(self, task: Task, error: BaseException) -> str:
         """Return what went wrong with a task, and the last lines that its process wrote."""
@@ -85,7 +78,8 @@ class Slot:
             return f"failed: {error}"
         written = ""
         with suppress(OSError):
-            written = self._log(task).read_text(encoding="utf-8", errors="replace")
+            log = self._log(self._threads(task))
+            written = log.read_text(encoding="utf-8", errors="replace")
         if took_too_long(error):
             what = "took longer than --ablation-timeout and was ended"
         elif isinstance(error, ProcessExpired):
@@ -110,8 +104,21 @@ class Slot:
         for pool in pools:
             pool.join()
 
-    def _log(self, task: Task) -> Path:
-        threads = min(self.threads, task.threads or self.threads)
+    def _threads(self, task: Task) -> int:
+        return min(self.threads, task.threads or self.threads)
+
+    def _pool(self, threads: int, *, by_keras: bool) -> ProcessPool:
+        if threads not in self._pools:
+            variables = {**thread_variables(threads), **self.environment}
+            self._pools[threads] = ProcessPool(
+                max_workers=1,
+                context=multiprocessing.get_context("spawn"),
+                initializer=worker.start,
+                initargs=(variables, self._log(threads), by_keras),
+            )
+        return self._pools[threads]
+
+    def _log(self, threads: int) -> Path:
         return self.logs / f"worker{self.number}-{threads}.log"
 
 

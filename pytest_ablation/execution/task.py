@@ -13,7 +13,7 @@ import os
 import pkgutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -187,6 +187,7 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
     trials = [each.trial for each in trainings]
     if first.fused:
         from pytest_ablation.training import fused
+        from pytest_ablation.training.device import sees_gpu
 
         store, name = first.store, _of_seeds(trials)
         fused.keep_compilations(store.folder / "compiled")
@@ -197,6 +198,7 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
             way=store.recall("seeds", name),
             decided=partial(store.remember, "seeds", name),
             compiling=partial(store.lock, "compiling"),
+            gpu=_gpu_of(store) if sees_gpu() else nullcontext,
         )
         return
     train = first.function or pkgutil.resolve_name(first.trial.trainer)
@@ -206,6 +208,11 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
         train = partial(own.train, train)
     for trial, watcher in zip(trials, watchers, strict=True):
         yield train(trial, data, watcher)
+
+
+def _gpu_of(store: Store) -> Callable[[], AbstractContextManager[Any]]:
+    """Return a context in which a process has its GPU for itself, among those of the store."""
+    return partial(store.lock, f"gpu{os.environ.get('CUDA_VISIBLE_DEVICES', '')}")
 
 
 def _of_seeds(trials: Sequence[Trial]) -> str:
@@ -223,8 +230,7 @@ class Timing:
         store: Where it is kept how seeds share the device.
         seeds: How many train at once, by the program whose steps are timed; 0 where a step is
             asked for by itself.
-        on_gpu: Whether a GPU trains: then no other steps are timed there meanwhile, and those that
-            nobody waits for yet not before trainings have ended.
+        on_gpu: Whether a GPU trains, which others then leave to the steps that are timed.
         settled: Asked now and then whether the ratio is known well enough.
         seconds: How long to measure, at most.
         name: What to call it.
@@ -260,8 +266,7 @@ class Timing:
 
         self.needs.provide()
         steps = [self._stepping(trial, data()) for trial, data in (self.variant, self.baseline)]
-        gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        timing = partial(self.store.lock, f"timing {gpu}") if self.on_gpu else nullcontext
+        timing = _gpu_of(self.store) if self.on_gpu else nullcontext
         measured = duet(*steps, seconds=self.seconds, settled=self.settled, timing=timing)
         return Result(value=measured, trained=True)
 
@@ -276,7 +281,7 @@ class Timing:
         fused.keep_compilations(store.folder / "compiled")
         trials = [trial] * self.seeds
         way = store.recall("seeds", _of_seeds(trials)) or fused.usual_way(trials)
-        return fused.stepping(trial, self.seeds, data, way)
+        return fused.stepping(trial, self.seeds, data, way, partial(store.lock, "compiling"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,13 @@ def start(environment: Mapping[str, str], log: Path, by_keras: bool) -> None:
         _make_keras_ready()
 
 
+def get_ready() -> None:
+    """Import what trains and have it look for a GPU, each of which takes a while."""
+    from pytest_ablation.training import device, fit  # noqa: F401
+
+    device.sees_gpu()
+
+
 def run(task: Task, log: Path) -> Result | None:
     """Do a task in a worker's process."""
     os.truncate(log, 0)

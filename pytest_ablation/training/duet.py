@@ -55,16 +55,21 @@ def duet(
         baseline: Takes the baseline's.
         seconds: How long to measure, compilation and warm-up not counted.
         settled: Asked at 20, 40, 80, … pairs whether the ratio is known well enough.
-        timing: Gives a context in which no other process times steps.
+        timing: Gives a context in which other processes let the device be, after their next steps.
 
     Returns:
         The ratios of seconds a step, variant over baseline.
     """
-    for step in (variant, baseline):
+    _warm_up(variant, baseline)
+    with timing():
+        _warm_up(variant, baseline)
+        return _in_turn(variant, baseline, seconds, settled)
+
+
+def _warm_up(*steps: Step) -> None:
+    for step in steps:
         for _ in range(WARM_UP_STEPS):
             step()
-    with timing():
-        return _in_turn(variant, baseline, seconds, settled)
 
 
 def _in_turn(
@@ -100,8 +105,7 @@ def few_steps(trial: Trial, data: Dataset) -> float:
     for a moment is not to decide how a study is trained.
     """
     step = stepping(trial, data)
-    for _ in range(WARM_UP_STEPS):
-        step()
+    _warm_up(step)
     took: list[float] = []
     while len(took) < LEAST_STEPS or (len(took) < MOST_STEPS and sum(took) < ENOUGH_SECONDS):
         took.append(step()[1])

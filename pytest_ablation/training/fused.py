@@ -34,7 +34,7 @@ from pytest_ablation.training.fused_training import FusedTraining, Way
 DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
 WORTH_A_TRIAL = 60.0  # seconds of training, below which it does not matter how seeds share a device
 
-Compiling: TypeAlias = Callable[[], AbstractContextManager[Any]]
+Alone: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 
 def why_not(trial: Trial, data: Dataset, *, gpu: bool) -> str | None:
@@ -68,7 +68,8 @@ def train(
     *,
     way: Way | None = None,
     decided: Callable[[Way], None] = lambda way: None,
-    compiling: Compiling = nullcontext,
+    compiling: Alone = nullcontext,
+    gpu: Alone = nullcontext,
 ) -> Iterator[Run]:
     """Train trials that differ in their seeds alone.
 
@@ -80,6 +81,7 @@ def train(
             them in turn in one program; None where that is to be found out.
         decided: Told how they do, where it was found out.
         compiling: Gives a context in which no other process compiles.
+        gpu: Gives one in which no other process times steps on the device.
 
     Yields:
         A run a trial, in their order; each has its share of the seconds.
@@ -90,9 +92,9 @@ def train(
         return
     if _has_own_code(trials[0]):
         for trial, each in zip(trials, watchers, strict=True):
-            yield from _compiled([trial], data, [each], compiling, "map").runs()
+            yield from _compiled([trial], data, [each], compiling, gpu, "map").runs()
         return
-    compiled = partial(_compiled, trials, data, watchers, compiling)
+    compiled = partial(_compiled, trials, data, watchers, compiling, gpu)
     if way is None and len(trials) > 1:
         training = _the_faster(compiled)
         decided(training.way)
@@ -105,7 +107,8 @@ def _compiled(
     trials: Sequence[Trial],
     data: Dataset,
     watchers: Sequence[Watcher],
-    compiling: Compiling,
+    compiling: Alone,
+    gpu: Alone,
     way: Way,
 ) -> FusedTraining:
     """Return a training that is about to begin.
@@ -115,7 +118,7 @@ def _compiled(
     as long each as all three in turn.
     """
     with compiling():
-        training = FusedTraining(trials, data, watchers, way)
+        training = FusedTraining(trials, data, watchers, way, gpu)
         if training.steps_left:
             training.compile()
     return training
@@ -146,7 +149,9 @@ def _the_faster(compiled: Callable[[Way], FusedTraining]) -> FusedTraining:
     return training if took < step()[1] / training.at_a_time else compiled("map")
 
 
-def stepping(trial: Trial, seeds: int, data: Dataset, way: Way) -> Step:
+def stepping(
+    trial: Trial, seeds: int, data: Dataset, way: Way, compiling: Alone = nullcontext
+) -> Step:
     """Return what takes some steps of as many seeds at once, by the program that trains them.
 
     All start from the trial's weights, which do not matter here. Of data too large for a device
@@ -154,11 +159,15 @@ def stepping(trial: Trial, seeds: int, data: Dataset, way: Way) -> Step:
     """
     if not _can_hold(data, times=2):
         return duet.stepping(trial, data)
-    return _stepping([trial] * seeds, data, way)
+    return _stepping([trial] * seeds, data, way, compiling)
 
 
-def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
+def _stepping(
+    trials: Sequence[Trial], data: Dataset, way: Way, compiling: Alone = nullcontext
+) -> Step:
     training = FusedTraining(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
+    with compiling():
+        training.compile(evaluates=False)
 
     def steps() -> Seconds:
         wall, processor = time.perf_counter(), time.process_time()

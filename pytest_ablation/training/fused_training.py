@@ -55,12 +55,14 @@ class FusedTraining:
         data: Examples, at the profile's size.
         watchers: Of each trial, in their order: who is told, and where it is kept.
         way: How the seeds share the device.
+        gpu: Gives a context in which no other process times steps on the device.
     """
 
     trials: Sequence[Trial]
     data: Dataset
     watchers: Sequence[Watcher]
     way: Way
+    gpu: Callable[[], AbstractContextManager[Any]] = nullcontext
     _programs: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -83,12 +85,16 @@ class FusedTraining:
         self.before = 0.0
         self._resume()
 
-    def compile(self) -> None:
-        """Compile what takes steps and what measures at an epoch's end, both at once."""
-        jobs = [self._evaluation.prepared(self.variables, self.curve[0])]
-        jobs.append(self._lowered(self.at_a_time).compile)
+    def compile(self, *, evaluates: bool = True) -> None:
+        """Compile what takes steps and, at once, what measures at an epoch's end.
+
+        Args:
+            evaluates: Whether anything will be measured.
+        """
+        prepared = self._evaluation.prepared(self.variables, self.curve[0]) if evaluates else None
+        jobs = [self._lowered(self.at_a_time).compile, *([prepared] if prepared else [])]
         with ThreadPoolExecutor() as threads:
-            _, self._programs[self.at_a_time] = threads.map(lambda job: job(), jobs)
+            self._programs[self.at_a_time], *_ = threads.map(lambda job: job(), jobs)
 
     def runs(self) -> Iterator[Run]:
         """Train to the end and yield the runs."""
@@ -138,6 +144,8 @@ class FusedTraining:
         """
         if self.recipe.callbacks and not any(state.steps for state in self.states):
             self._call_back({})
+        with self.gpu():
+            pass  # once it is ours
         started = time.perf_counter()
         done = next(state.steps_of_epoch for state in self.states if self._is_unfinished(state))
         count = min(STEPS_AT_A_TIME, self._steps_of_epoch - done)
