@@ -22,7 +22,7 @@ from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.machine import cores
 from pytest_ablation.execution.slot import Place, Slot, took_too_long
-from pytest_ablation.execution.task import Result, Task, Together, Training
+from pytest_ablation.execution.task import Result, Task, Timing, Together, Training
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 
@@ -207,13 +207,14 @@ class Workers:
             names.append((key, f"{told[key][0]} (in another session)"))
         running = tuple((name, told[each][1] if each in told else None) for each, name in names)
         left = len(self._queued) + len(self._asked & self._running.keys())
-        begun = [told[each][1] for each, _ in names if each in self._asked and each in told]
-        took = self._took or [whole(progress) for progress in begun]
+        progress = [told[each][1] for each, _ in names if each in self._asked and each in told]
+        begun = [each for each in progress if not math.isnan(each.seconds_left)]
+        took = self._took or [whole(each) for each in begun]
         seconds = None
         if took:
             not_begun = left - len(begun)
             mean = sum(took) / len(took)
-            times = [mean] * not_begun + [progress.seconds_left for progress in begun]
+            times = [mean] * not_begun + [each.seconds_left for each in begun]
             longest = max(times, default=0.0)  # of which no other worker takes a part
             seconds = max(sum(times) / self.workers, longest)
         done = len(self._asked & self._over)
@@ -221,6 +222,7 @@ class Workers:
 
     def _dispatch(self) -> None:
         """Start queued tasks on free workers; a trial that another session trains waits for it."""
+        compiling = self._is_compiling()
         # The keys alone: to copy ten thousand pairs takes 0.5 ms, eleven times as long.
         for key in list(self._queued) if self._free else ():
             if not self._free or self._closed:
@@ -233,17 +235,33 @@ class Workers:
                 if run is not None:
                     self._end(key, Result(value=run, trained=False))
                     continue
+            if isinstance(task, Together) and compiling:
+                continue
             if self.cluster is not None or all(map(self._is_free, task.locks)):
                 self._start(task)
+                compiling = self._is_compiling()
 
     def _start_expected(self) -> None:
         """Start what will probably be asked for on workers that have nothing else to do."""
+        are_to_compile = any(isinstance(each, Together) for each in self._queued.values())
         for key, task in list(self._expected.items()):
             if not self._free:
                 return
+            if isinstance(task, Timing) and (are_to_compile or self._is_compiling()):
+                continue  # the programs whose steps are timed may not be there yet
             del self._expected[key]
             if all(map(self._is_free, task.locks)):
                 self._start(task)
+
+    def _is_compiling(self) -> bool:
+        """Tell whether a training of several seeds has not come to its first step.
+
+        On this machine one compiles at a time. Which kernels are fast is tried on the GPU, with all
+        cores, and what one process finds is kept on disk and serves the next: three that compiled
+        at once took as long each as all three in turn.
+        """
+        begun = [key for key, task in self._running.items() if isinstance(task, Together)]
+        return self.cluster is None and bool(begun) and not self.store.told().keys() >= {*begun}
 
     def _is_free(self, trial: str) -> bool:
         with self.store.lock(trial, wait=False) as held:

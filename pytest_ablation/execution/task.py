@@ -197,7 +197,6 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
             watchers,
             way=store.recall("seeds", name),
             decided=partial(store.remember, "seeds", name),
-            compiling=partial(store.lock, "compiling"),
             gpu=_gpu_of(store) if sees_gpu() else nullcontext,
         )
         return
@@ -281,7 +280,7 @@ class Timing:
         fused.keep_compilations(store.folder / "compiled")
         trials = [trial] * self.seeds
         way = store.recall("seeds", _of_seeds(trials)) or fused.usual_way(trials)
-        return fused.stepping(trial, self.seeds, data, way, partial(store.lock, "compiling"))
+        return fused.stepping(trial, self.seeds, data, way)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,8 +171,10 @@ def said(name: str, progress: Progress | None) -> str:
     accuracy = ""
     if not math.isnan(progress.accuracy):
         accuracy = f", accuracy {100 * progress.accuracy:.1f} %"
-    left = duration(progress.seconds_left)
-    return f"{name}: epoch {progress.epoch}/{progress.epochs}{accuracy}, {left} left"
+    left = ""
+    if not math.isnan(progress.seconds_left):
+        left = f", {duration(progress.seconds_left)} left"
+    return f"{name}: epoch {progress.epoch}/{progress.epochs}{accuracy}{left}"
 
 
 def overall(board: Board) -> str:

@@ -68,7 +68,6 @@ def train(
     *,
     way: Way | None = None,
     decided: Callable[[Way], None] = lambda way: None,
-    compiling: Alone = nullcontext,
     gpu: Alone = nullcontext,
 ) -> Iterator[Run]:
     """Train trials that differ in their seeds alone.
@@ -80,7 +79,6 @@ def train(
         way: How the seeds share the device, "vmap" makes one kernel of those of all, "map" takes
             them in turn in one program; None where that is to be found out.
         decided: Told how they do, where it was found out.
-        compiling: Gives a context in which no other process compiles.
         gpu: Gives one in which no other process times steps on the device.
 
     Yields:
@@ -92,9 +90,9 @@ def train(
         return
     if _has_own_code(trials[0]):
         for trial, each in zip(trials, watchers, strict=True):
-            yield from _compiled([trial], data, [each], compiling, gpu, "map").runs()
+            yield from _compiled([trial], data, [each], gpu, "map").runs()
         return
-    compiled = partial(_compiled, trials, data, watchers, compiling, gpu)
+    compiled = partial(_compiled, trials, data, watchers, gpu)
     if way is None and len(trials) > 1:
         training = _the_faster(compiled)
         decided(training.way)
@@ -107,20 +105,14 @@ def _compiled(
     trials: Sequence[Trial],
     data: Dataset,
     watchers: Sequence[Watcher],
-    compiling: Alone,
     gpu: Alone,
     way: Way,
 ) -> FusedTraining:
-    """Return a training that is about to begin.
-
-    One process compiles at a time: which kernels are fast is tried on the device, with all cores,
-    and what one process finds is kept on disk and serves the next. Three that compiled at once took
-    as long each as all three in turn.
-    """
-    with compiling():
-        training = FusedTraining(trials, data, watchers, way, gpu)
-        if training.steps_left:
-            training.compile()
+    """Return a training that is about to begin, and say so."""
+    training = FusedTraining(trials, data, watchers, way, gpu)
+    if training.steps_left:
+        training.compile()
+    training.tell()
     return training
 
 
@@ -149,9 +141,7 @@ def _the_faster(compiled: Callable[[Way], FusedTraining]) -> FusedTraining:
     return training if took < step()[1] / training.at_a_time else compiled("map")
 
 
-def stepping(
-    trial: Trial, seeds: int, data: Dataset, way: Way, compiling: Alone = nullcontext
-) -> Step:
+def stepping(trial: Trial, seeds: int, data: Dataset, way: Way) -> Step:
     """Return what takes some steps of as many seeds at once, by the program that trains them.
 
     All start from the trial's weights, which do not matter here. Of data too large for a device
@@ -159,15 +149,12 @@ def stepping(
     """
     if not _can_hold(data, times=2):
         return duet.stepping(trial, data)
-    return _stepping([trial] * seeds, data, way, compiling)
+    return _stepping([trial] * seeds, data, way)
 
 
-def _stepping(
-    trials: Sequence[Trial], data: Dataset, way: Way, compiling: Alone = nullcontext
-) -> Step:
+def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
     training = FusedTraining(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
-    with compiling():
-        training.compile(evaluates=False)
+    training.compile(evaluates=False)
 
     def steps() -> Seconds:
         wall, processor = time.perf_counter(), time.process_time()

@@ -24,7 +24,7 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.network.precision import built_in
-from pytest_ablation.run import Run, Watcher
+from pytest_ablation.run import Progress, Run, Watcher
 from pytest_ablation.training import batched, callbacks, checkpoint, fit, weighting
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
@@ -42,6 +42,13 @@ from pytest_ablation.training.fused_evaluation import Evaluation
 
 STEPS_AT_A_TIME = 100  # by the device, before it is asked what they gave
 STEPS_OF_A_PROGRAM = 25
+OPTIONS = {
+    # What does not wait for each other runs at once: a step of five seeds of the CIFAR-10 network
+    # took 114 µs each so, in the place of 123.
+    "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT",
+    # It tries kernels for a second, and found none that made the step faster.
+    "xla_gpu_experimental_enable_fusion_autotuner": False,
+}
 
 Way: TypeAlias = Literal["vmap", "map"]
 
@@ -95,6 +102,15 @@ class FusedTraining:
         jobs = [self._lowered(self.at_a_time).compile, *([prepared] if prepared else [])]
         with ThreadPoolExecutor() as threads:
             self._programs[self.at_a_time], *_ = threads.map(lambda job: job(), jobs)
+
+    def tell(self) -> None:
+        """Tell where the training is, before its first step too."""
+        state = max(self.states, key=lambda each: each.epoch)
+        left = self._wall / max(1, state.epoch) * (self.recipe.epochs - state.epoch)
+        seconds = left if state.epoch else math.nan
+        self.watchers[0](
+            Progress(epoch=state.epoch, epochs=self.recipe.epochs, seconds_left=seconds)
+        )
 
     def runs(self) -> Iterator[Run]:
         """Train to the end and yield the runs."""
@@ -232,7 +248,7 @@ class FusedTraining:
             over_seeds = jax.vmap(of_one) if self.way == "vmap" else partial(jax.lax.map, of_one)
             return over_seeds((variables, alive, drawn))
 
-        return jax.jit(of_all, donate_argnums=0, compiler_options=_kernels_side_by_side())
+        return jax.jit(of_all, donate_argnums=0, compiler_options=_compiler_options())
 
     def _augmented(self, states: Any, x: Any, y: Any) -> tuple[Any, Any]:
         """Return a step's examples and labels, changed by random numbers from some states."""
@@ -429,14 +445,16 @@ def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
 
 
 @cache
-def _kernels_side_by_side() -> dict[str, str]:
-    """Return XLA's option that has a GPU run at once what does not wait for each other, if it can.
+def _compiler_options() -> dict[str, Any]:
+    """Return XLA's options for a GPU, those of `OPTIONS` that its version has."""
 
-    A step of five seeds of the CIFAR-10 network took 114 µs each so, in the place of 123.
-    """
-    options = {"xla_gpu_command_buffer_scheduling_mode": "CONCURRENT"}
-    try:
-        jax.jit(jnp.negative, compiler_options=options)(0)
-    except jax.errors.JaxRuntimeError:  # another version of XLA has none of that name
-        return {}
-    return options
+    def are_known(options: dict[str, Any]) -> bool:
+        try:
+            jax.jit(jnp.negative, compiler_options=options)(0)
+        except jax.errors.JaxRuntimeError:
+            return False
+        return True
+
+    if are_known(OPTIONS):
+        return OPTIONS
+    return {name: value for name, value in OPTIONS.items() if are_known({name: value})}
