@@ -4,7 +4,7 @@ Five arms of five seeds in the full profile, from an empty store, with compilati
 report, whole epochs on the device (Keras on JAX); and beside it, in the same run and on the same
 card, the baseline by ``model.fit``, one seed, which stands for each of the twenty-five.
 
-Three workers share the GPU: one compiles while another trains.
+Five workers share the GPU, an arm each: one compiles while others train.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="shapes10", help="as --ablation-data")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=3, help="that share the GPU")
+    parser.add_argument("--workers", type=int, default=5, help="that share the GPU")
     parser.add_argument("--profile", choices=["full", "quick"], default="full")
     options = parser.parse_args()
     environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
