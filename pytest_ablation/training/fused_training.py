@@ -41,7 +41,7 @@ from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
 
 STEPS_AT_A_TIME = 100  # by the device, before it is asked what they gave
-STEPS_OF_A_PROGRAM = 25
+STEPS_OF_A_PROGRAM = 10
 OPTIONS = {
     # What does not wait for each other runs at once: a step of five seeds of the CIFAR-10 network
     # took 114 µs each so, in the place of 123.
