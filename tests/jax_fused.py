@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -362,6 +363,97 @@ def test_a_layer_of_several_networks_at_once_is_the_layer(name: str) -> None:
     for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(at_once), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(one.astype("float32"), other.astype("float32"), far, far)
+
+
+POOLED = {
+    "valid": (layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(2)),
+    "same": (layers.Conv2D(5, 3, padding="same"), layers.MaxPooling2D(2)),
+    "of five": (layers.Conv2D(4, (5, 3), activation="tanh", use_bias=False), layers.MaxPooling2D()),
+    "half precision": (
+        layers.Conv2D(4, 3, dtype="mixed_bfloat16"),
+        layers.MaxPooling2D(2, dtype="mixed_bfloat16"),
+    ),
+    "one axis": (layers.Conv1D(4, 3, activation="exponential"), layers.MaxPooling1D(2)),
+    "even": (layers.Conv2D(4, 2), layers.MaxPooling2D(2)),
+    "strided": (layers.Conv2D(4, 3, strides=2), layers.MaxPooling2D(2)),
+    "by threes": (layers.Conv2D(4, 3), layers.MaxPooling2D(3)),
+    "many filters": (layers.Conv2D(200, 3), layers.MaxPooling2D(2)),
+    "few patches": (layers.Conv2D(40, 3), layers.MaxPooling2D(2)),
+    "regularized": (layers.Conv2D(4, 3, activity_regularizer="l2"), layers.MaxPooling2D(2)),
+    "pooled by means": (layers.Conv2D(4, 3), layers.AveragePooling2D(2)),
+}
+FOLDED = ("valid", "same", "of five", "half precision", "one axis")
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_a_convolution_and_its_pooling_in_one_product_are_the_two(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What they give and every gradient, also by copies and where values tie in a window."""
+    monkeypatch.setattr(batched, "LARGE", 0.0)
+    convolution, pooling = POOLED[name]
+    shape = (3, 11, 4) if name == "one axis" else (3, 8, 11, 4)
+    model = keras.Sequential([keras.Input(shape[1:]), convolution, pooling])
+    random = np.random.default_rng(0)
+    x = jnp.asarray(random.integers(-2, 3, shape), "float32")
+    weights = [jnp.asarray(random.normal(size=each.shape), "float32") for each in model.weights]
+
+    def of(weights: Any, x: Any) -> Any:
+        answers, _, losses = model.stateless_call(weights, [], x, return_losses=True)
+        along = jnp.arange(answers.size, dtype="float32").reshape(answers.shape)
+        return (answers * jnp.sin(along)).sum() + sum(losses), answers
+
+    gradients = jax.value_and_grad(of, argnums=(0, 1), has_aux=True)
+    plain = jax.jit(lambda *given: gradients(*given))(weights, x)
+    with batched.used_by(model):
+        given = convolution(x).shape[-1]
+        at_once = jax.jit(lambda *given: gradients(*given))(weights, x)
+    assert (given > convolution.filters) == (name in FOLDED)
+    far = 0.1 if name == "half precision" else 1e-5
+    for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(at_once), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one.astype("float32"), other.astype("float32"), far, far)
+
+
+def test_what_others_take_of_a_convolution_is_left_as_it_is() -> None:
+    """A second layer, the network's own output, and a second call of a layer."""
+    given = keras.Input((8, 8, 3))
+    convolved = [layers.Conv2D(4, 3, name=name)(given) for name in ("first", "second")]
+    pooled = [layers.MaxPooling2D(2)(each) for each in convolved]
+    twice = layers.Conv2D(3, 3, padding="same", name="twice")
+    answers = [*pooled, layers.Flatten()(convolved[0]), convolved[1]]
+    model = keras.Model(given, [*answers, layers.MaxPooling2D(2)(twice(twice(given)))])
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    plain = model(x)
+    with batched.used_by(model):
+        at_once = model(x)
+    for one, other in zip(plain, at_once, strict=True):
+        np.testing.assert_allclose(one, other, 1e-5, 1e-5)
+
+
+def test_a_training_lets_the_device_be_where_steps_are_timed() -> None:
+    """It asks for the device before each of its blocks of steps, and holds it at none."""
+    asked: list[str] = []
+
+    @contextmanager
+    def gpu() -> Iterator[None]:
+        asked.append("held")
+        yield
+        asked.append("let go")
+
+    alone = fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, [SILENT] * 2, way="vmap", gpu=gpu)
+    runs = [*alone]
+    assert [run.curves for run in runs] == [run.curves for run in together(EXPERIMENT)]
+    assert asked == ["held", "let go"] * 6
+
+
+def test_a_training_tells_that_it_has_begun() -> None:
+    """Before its first step: for that others wait, which would compile beside it."""
+    told: list[Progress] = []
+    watchers = [Watcher(told.append) for _ in SEEDS]
+    list(fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, watchers, way="vmap"))
+    assert [each.epoch for each in told] == [0, *(i for i in range(1, 7) for _ in SEEDS)]
+    assert math.isnan(told[0].seconds_left)
 
 
 @pytest.mark.slow

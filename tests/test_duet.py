@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from keras import layers
 from pytest_ablation import configure, train_with
 from pytest_ablation.pairs import decide_median
 from pytest_ablation.run import Duet
-from pytest_ablation.training.duet import duet, stepping
+from pytest_ablation.training.duet import WARM_UP_STEPS, Seconds, duet, stepping
 from pytest_ablation.verdict import Bound
 from tests.test_fit import trial_of
 from tests.tiny import EXPERIMENT
@@ -60,3 +62,25 @@ def test_augmenting_is_part_of_a_step() -> None:
         settled=lambda so_far: True,
     )
     assert decide_median(result.log_ratios, Bound(at_least=math.log(1.1))).outcome == "holds"
+
+
+def test_on_a_shared_device_steps_are_timed_while_others_let_it_be() -> None:
+    """What is compiled is so before; what others are amid ends during steps that do not count."""
+    taken: list[bool] = []
+    held: list[bool] = []
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        held.append(True)
+        yield
+        held.clear()
+
+    def step() -> Seconds:
+        taken.append(bool(held))
+        return 1.0, 1.0
+
+    result = duet(step, step, settled=lambda duet: True, alone=alone)
+    assert not held
+    assert taken == sorted(taken)
+    assert taken.count(False) == 2 * WARM_UP_STEPS
+    assert taken.count(True) == 2 * WARM_UP_STEPS + 2 * len(result.log_ratios)

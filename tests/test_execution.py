@@ -18,6 +18,7 @@ from pytest_ablation.execution import local, machine, sharing
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.local import Workers
+from pytest_ablation.execution.task import Together
 from pytest_ablation.pairs import Settled
 from pytest_ablation.profile import PROFILES
 from pytest_ablation.store import Store
@@ -293,6 +294,37 @@ def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(
     assert ahead == (not process)
     settled = Settled(bound=Bound(at_least=0.1))
     assert settled.verdict(study.duets.of(wide, baseline, settled)).outcome == "holds"
+
+
+def test_what_compiles_for_a_gpu_does_so_in_turn(tmp_path: Path) -> None:
+    """Of arms whose seeds train at once a second begins when the first one's training has begun."""
+    store = Store(tmp_path)
+    executor = workers_of(store, workers=2)
+    executor.get_ready()
+    here = Study(
+        store=store,
+        profile=PROFILES["full"],
+        asked_seeds=(2, 2),
+        refresh=False,
+        executor=executor,
+    )
+    arms = [here.variant(LONG, configure("dense1", units=units)) for units in (9, 10)]
+    tasks = [
+        Together(
+            trainings=tuple(here._training(arm, seed) for seed in range(2)), name=arm.description
+        )
+        for arm in arms
+    ]
+    BOARDS.clear()
+    for task in tasks:
+        executor.queue(task)
+    for task in tasks:
+        assert len(executor.result(task).value) == 2
+    executor.close()
+    first, second = (arm.description for arm in arms)
+    running = [dict(board.running) for board in BOARDS]
+    begun = [bool(each.get(first)) for each in running]
+    assert begun.index(True) <= [second in each for each in running].index(True)
 
 
 @pytest.mark.slow

@@ -265,8 +265,8 @@ class Timing:
 
         self.needs.provide()
         steps = [self._stepping(trial, data()) for trial, data in (self.variant, self.baseline)]
-        timing = _gpu_of(self.store) if self.on_gpu else nullcontext
-        measured = duet(*steps, seconds=self.seconds, settled=self.settled, timing=timing)
+        alone = _gpu_of(self.store) if self.on_gpu else None
+        measured = duet(*steps, seconds=self.seconds, settled=self.settled, alone=alone)
         return Result(value=measured, trained=True)
 
     def _stepping(self, trial: Trial, data: Dataset) -> Step:

@@ -10,7 +10,7 @@ import gc
 import itertools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -40,7 +40,7 @@ def duet(
     *,
     seconds: float = 10.0,
     settled: Callable[[Duet], bool] = lambda duet: False,
-    timing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    alone: Callable[[], AbstractContextManager[Any]] | None = None,
 ) -> Duet:
     """Time the training steps of a variant against its baseline's.
 
@@ -55,14 +55,16 @@ def duet(
         baseline: Takes the baseline's.
         seconds: How long to measure, compilation and warm-up not counted.
         settled: Asked at 20, 40, 80, … pairs whether the ratio is known well enough.
-        timing: Gives a context in which other processes let the device be, after their next steps.
+        alone: Gives a context in which other processes let the device be, after their next steps.
 
     Returns:
         The ratios of seconds a step, variant over baseline.
     """
     _warm_up(variant, baseline)
-    with timing():
-        _warm_up(variant, baseline)
+    if alone is None:
+        return _in_turn(variant, baseline, seconds, settled)
+    with alone():
+        _warm_up(variant, baseline)  # while others take those steps
         return _in_turn(variant, baseline, seconds, settled)
 
 
