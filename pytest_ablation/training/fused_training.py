@@ -1,4 +1,4 @@
-"""One training of several seeds of an arm on JAX, a hundred steps at a time as one program."""
+"""One training of several seeds of an arm on JAX, a hundred steps at a time, ten a program."""
 
 from __future__ import annotations
 
