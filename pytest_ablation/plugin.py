@@ -231,7 +231,7 @@ def pytest_report_collectionfinish(
     of_arms = [*filter(suite.is_of_an_arm, items)]
     if not of_arms or config.option.collectonly:
         return None
-    get_ready(config)
+    get_ready(config, len(of_arms) + 1)
     if not any("cifar10" in getattr(item, "fixturenames", ()) for item in of_arms):
         return None
     try:

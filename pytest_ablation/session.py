@@ -65,10 +65,14 @@ def study_of(session: pytest.Session, trainer: str = "") -> Study:
     return config.stash[STUDY]
 
 
-def get_ready(config: pytest.Config) -> None:
-    """Start workers while other things are done, where Keras will surely train in them.
+def get_ready(config: pytest.Config, arms: int) -> None:
+    """Start workers while other things are done, where Keras will probably train in them.
 
     So it will where the suite has imported it and the store is empty.
+
+    Args:
+        config: The session's.
+        arms: How many arms there may be.
     """
     from pytest_ablation.execution import machine
     from pytest_ablation.execution.local import Workers
@@ -84,7 +88,7 @@ def get_ready(config: pytest.Config) -> None:
         machine.share_gpus()
         executor = _executor(config, store, sees_gpu())
         if isinstance(executor, Workers):
-            executor.get_ready()
+            executor.get_ready(arms)
             config.stash[READY] = executor
 
 

@@ -300,7 +300,7 @@ def test_what_compiles_for_a_gpu_does_so_in_turn(tmp_path: Path) -> None:
     """Of arms whose seeds train at once a second begins when the first one's training has begun."""
     store = Store(tmp_path)
     executor = workers_of(store, workers=2)
-    executor.get_ready()
+    executor.get_ready(1)
     here = Study(
         store=store,
         profile=PROFILES["full"],

@@ -114,9 +114,9 @@ class Workers:
             self._at_a_time = at_a_time
             self._dispatch()
 
-    def get_ready(self) -> None:
-        """Start the processes, for tasks that will surely come."""
-        for slot in self._made:
+    def get_ready(self, count: int) -> None:
+        """Start processes for so many tasks, which will probably come."""
+        for slot in self._made[:count]:
             slot.get_ready()
 
     def queue(self, task: Task) -> None:

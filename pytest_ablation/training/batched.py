@@ -45,7 +45,7 @@ def used_by(model: Any) -> Iterator[None]:
         if type(layer) in types and can_be(layer)
     }
     for layer, pooling in _folded(model):
-        chosen |= {layer: partial(_phases, layer), pooling: partial(_greatest_phase, layer)}
+        chosen |= {layer: partial(_phases, layer), pooling: _greatest_phase}
     for layer, function in chosen.items():
         layer.call = function
     try:
@@ -98,6 +98,7 @@ def _is_worth_folding(layer: Any, pooling: Any) -> bool:
         and set(pooling.pool_size) == {2}
         and all(size % 2 for size in layer.kernel_size)
         and layer.activity_regularizer is None
+        and not isinstance(layer.activation, layers.Layer)  # of the shape that its weights have
         and wasted <= MOST_WASTED
         and layer.filters <= min(met, MOST_FILTERS)
     )
@@ -107,7 +108,7 @@ def _phases(layer: Any, inputs: Any) -> Any:
     """Return what a convolution gives, the values of each window of two by two side by side.
 
     Returns:
-        Of images, shape (batch, windows along both axes, 4 × filters).
+        Of images, shape (batch, windows along both axes, 4 × channels).
     """
     kernel = ops.convert_to_tensor(layer.kernel)
     padded = _padded(layer, ops.convert_to_tensor(inputs))
@@ -120,15 +121,18 @@ def _phases(layer: Any, inputs: Any) -> Any:
     halved = [n for count in blocks for n in (count, 2)]
     stacked = jnp.stack(shifted, axis=-2).reshape(*halved, -1, len(phases) * layer.filters)
     in_order = stacked.transpose(*(2 * i for i in axes), *(2 * i + 1 for i in axes), -2, -1)
-    bias = jnp.tile(ops.convert_to_tensor(layer.bias), len(phases)) if layer.use_bias else 0
-    return layer.activation(_product(patches, in_order.reshape(patches.shape[-1], -1)) + bias)
+    product = _product(patches, in_order.reshape(patches.shape[-1], -1))
+    bias = ops.convert_to_tensor(layer.bias) if layer.use_bias else 0
+    # An activation may look along the filters, as softmax does.
+    values = layer.activation(product.reshape(*product.shape[:-1], len(phases), -1) + bias)
+    return values.reshape(*product.shape[:-1], -1)
 
 
-def _greatest_phase(layer: Any, phases: Any) -> Any:
+def _greatest_phase(phases: Any) -> Any:
     """Return the greatest value of each window."""
-    *places, width = phases.shape
-    side_by_side = phases.reshape(len(phases), -1, layer.filters)
-    return _greatest(side_by_side, (width // layer.filters,)).reshape(*places, layer.filters)
+    n = 2 ** (phases.ndim - 2)
+    side_by_side = phases.reshape(len(phases), -1, phases.shape[-1] // n)
+    return _greatest(side_by_side, (n,)).reshape(*phases.shape[:-1], -1)
 
 
 def _product(patches: Any, matrix: Any) -> Any:
