@@ -43,12 +43,13 @@ class Duets:
     def foresee(self, variant: Arm, baseline: Arm) -> None:
         """Have steps timed that a test will ask for, where that disturbs nobody.
 
-        Not under pytest-xdist, where the test may be another process's, which would time them
-        again.
+        On a GPU, which all workers share, only beside trainings that let it be meanwhile. Nor under
+        pytest-xdist, where the test may be another process's, which would time them again.
         """
         study = self.study
         takes_steps = variant.source is None and variant.made is None
-        if not takes_steps or "PYTEST_XDIST_WORKER" in os.environ:
+        are_let = not variant.on_gpu or (variant.is_at_once and baseline.is_at_once)
+        if not (takes_steps and are_let) or "PYTEST_XDIST_WORKER" in os.environ:
             return
         name = self._name(variant, baseline)
         if name not in self.known and study.store.load_duet(name, study.newer_than) is None:
