@@ -38,7 +38,7 @@ def main() -> None:
             for count, workers in choices.items():
                 store = Store(Path(folder) / f"{number}-{count}")
                 took[count].append(_time(workers, trainings, store))
-                threads = f"{count} × {workers.threads} threads"
+                threads = f"{count} × {cores() // count} threads"
                 print(f"{threads}: {took[count][-1]:6.1f} s for {len(trainings)}", flush=True)
         for workers in choices.values():
             workers.close()
@@ -48,7 +48,7 @@ def main() -> None:
         sharing.WORTH_A_PROBE = 0.0  # however short the trainings, try both
         auto = _workers(Path(folder), None)
         _time(auto, [*trainings], Store(Path(folder) / "auto"))
-        print(f"auto: {auto.workers} × {auto.threads} threads")
+        print(f"auto: {auto.workers} × {cores() // auto.workers} threads")
         auto.close()
 
 

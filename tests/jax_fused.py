@@ -45,6 +45,7 @@ from pytest_ablation.training import (
     fit,
     fused,
     fused_evaluation,
+    fused_steps,
     fused_training,
 )
 from pytest_ablation.verdict import Bound
@@ -228,7 +229,7 @@ def step_by_step(experiment: Experiment, seeds: tuple[int, ...] = SEEDS) -> list
 
 
 def together(
-    experiment: Experiment, seeds: tuple[int, ...] = SEEDS, way: fused_training.Way = "vmap"
+    experiment: Experiment, seeds: tuple[int, ...] = SEEDS, way: fused_steps.Way = "vmap"
 ) -> list[Run]:
     """Return the runs as `fused` trains them."""
     watchers = [SILENT for _ in seeds]
@@ -242,7 +243,7 @@ def together(
         pytest.param("convolutional", "map", marks=pytest.mark.slow),
     ],
 )
-def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_training.Way) -> None:
+def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_steps.Way) -> None:
     """Weights, masks, order of images and where it diverges: a faster trainer changes none."""
     experiment = EXPERIMENTS[name]
     for one, other in zip(step_by_step(experiment), together(experiment, way=way), strict=True):
@@ -258,7 +259,7 @@ def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_tr
 
 
 @pytest.mark.parametrize("way", ["vmap", pytest.param("map", marks=pytest.mark.slow)])
-def test_a_loss_is_scaled_as_in_training_step_by_step(way: fused_training.Way) -> None:
+def test_a_loss_is_scaled_as_in_training_step_by_step(way: fused_steps.Way) -> None:
     """In float16 each seed has its scale, and the weights' average: no number is far from alone."""
     averaging = keras.optimizers.Adam(0.01, use_ema=True)
     half = train_with(precision="mixed_float16", optimizer=averaging)(EXPERIMENT)
@@ -489,7 +490,7 @@ def test_long_trainings_end_alike_in_distribution() -> None:
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: fused_training.Way
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: fused_steps.Way
 ) -> None:
     """All seeds go on where they were: weights, optimizer, random state and order of images."""
     monkeypatch.setattr(fused_training, "CHECKPOINT_SECONDS", 0.0)
@@ -535,7 +536,7 @@ def test_how_seeds_share_the_device_is_found_out_by_their_first_steps(
 ) -> None:
     """The numbers are the same in either way, and also where all at once take too much memory."""
     expected = together(EXPERIMENT, way="vmap")
-    block, told = fused_training.FusedTraining.block, list[fused_training.Way]()
+    block, told = fused_training.FusedTraining.block, list[fused_steps.Way]()
 
     def limited(training: fused_training.FusedTraining) -> float:
         if is_short_of_memory and training.way == "vmap":
@@ -621,6 +622,21 @@ def test_what_trains_at_once_is_timed_at_once(
     wide = here.variant(EXPERIMENT, configure("dense1", units=500))
     timed = here.duets.of(wide, here.baseline(EXPERIMENT), Settled(bound=Bound()))
     assert timed.log_ratios
+
+
+def test_steps_are_timed_beside_trainings_that_let_the_device_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU only beside those of whole epochs on the device, which pause for it."""
+    monkeypatch.setattr(device, "sees_gpu", lambda trainer="": True)
+    here = study(tmp_path)
+    slow_steps = use(convolutional) + train_with(callbacks=[Own])
+    for ablation, is_foreseen in ((configure("dense1", units=9), True), (slow_steps, False)):
+        variant = here.variant(EXPERIMENT, ablation)
+        assert variant.is_at_once == is_foreseen
+        before = len([*here.duets.foreseen])
+        here.duets.foresee(variant, here.baseline(EXPERIMENT))
+        assert len([*here.duets.foreseen]) - before == is_foreseen
 
 
 def test_of_two_sessions_one_trains_the_seeds(tmp_path: Path) -> None:

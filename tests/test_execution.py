@@ -370,8 +370,10 @@ def test_workers_share_the_cores(tmp_path: Path) -> None:
     cores = machine.cores()
     for workers, sessions in ((None, 1), (1, 1), (2, 1), (1, 2), (64, 1)):
         executor = workers_of(Store(tmp_path), workers=workers, sessions=sessions)
-        assert executor.threads >= 1
-        threads = executor.workers * executor.threads * sessions
+        slots = executor._made or executor._make(executor.environments)
+        assert len(slots) == executor.workers
+        assert all(slot.threads >= 1 for slot in slots)
+        threads = sum(slot.threads for slot in slots) * sessions
         assert threads <= max(cores, executor.workers * sessions)
         executor.close()
 
@@ -390,5 +392,6 @@ def test_workers_keep_to_the_gpus_they_may_use(
     executor = workers_of(Store(tmp_path), sees_gpu=True)
     if found:
         assert [each["CUDA_VISIBLE_DEVICES"] for each in executor.environments] == found
+        assert {slot.threads for slot in executor._made} == {machine.cores()}
     executor.close()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == allowed

@@ -96,11 +96,6 @@ class Workers:
         """How many there are."""
         return self._at_a_time or len(self._slots or self.environments)
 
-    @property
-    def threads(self) -> int:
-        """Threads that each has."""
-        return max(1, self.cores // self.workers)
-
     def add(self, places: Sequence[Place], at_a_time: int) -> None:
         """Do tasks in more places.
 

@@ -309,10 +309,11 @@ def _step(
 
 
 def progress_of(state: State, epochs: int, logs: Mapping[str, float]) -> Progress:
-    """Return where a training is, to tell of it at the end of an epoch."""
+    """Return where a training is, to tell of it as it begins or at the end of an epoch."""
+    an_epoch = state.wall / state.epoch if state.epoch else math.nan
     return Progress(
         epoch=state.epoch,
         epochs=epochs,
         accuracy=logs.get("accuracy", math.nan),
-        seconds_left=state.wall / state.epoch * (epochs - state.epoch),
+        seconds_left=an_epoch * (epochs - state.epoch),
     )

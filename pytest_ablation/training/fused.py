@@ -29,7 +29,8 @@ from pytest_ablation.training import callbacks, duet, fit
 from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.duet import Seconds, Step
 from pytest_ablation.training.evaluation import overrides
-from pytest_ablation.training.fused_training import FusedTraining, Way
+from pytest_ablation.training.fused_steps import Way
+from pytest_ablation.training.fused_training import FusedTraining
 
 DATA_SHARE = 0.4  # of the device's memory, at most, for the data set
 WORTH_A_TRIAL = 60.0  # seconds of training, below which it does not matter how seeds share a device
@@ -79,12 +80,13 @@ def train(
         way: How the seeds share the device, "vmap" makes one kernel of those of all, "map" takes
             them in turn in one program; None where that is to be found out.
         decided: Told how they do, where it was found out.
-        gpu: Gives one in which no other process times steps on the device.
+        gpu: Gives a context in which no other process times steps on the device.
 
     Yields:
         A run a trial, in their order; each has its share of the seconds.
     """
     if not _can_hold(data):
+        watchers[0](fit.progress_of(fit.State(), json.loads(trials[0].recipe)["epochs"], {}))
         for trial, each in zip(trials, watchers, strict=True):
             yield fit.train(trial, data, each)
         return

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property, partial
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,8 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
 from pytest_ablation.network.precision import built_in
-from pytest_ablation.run import Progress, Run, Watcher
-from pytest_ablation.training import batched, callbacks, checkpoint, fit, weighting
+from pytest_ablation.run import Run, Watcher
+from pytest_ablation.training import batched, callbacks, checkpoint, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
 from pytest_ablation.training.evaluation import Measured
@@ -34,23 +34,14 @@ from pytest_ablation.training.examples import (
     as_label,
     final_examples,
     order,
-    scaled,
     split,
 )
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
+from pytest_ablation.training.fused_steps import Steps, Way
 
 STEPS_AT_A_TIME = 100  # by the device, before it is asked what they gave
 STEPS_OF_A_PROGRAM = 10
-OPTIONS = {
-    # What does not wait for each other runs at once: a step of five seeds of the CIFAR-10 network
-    # took 114 µs each so, in the place of 123.
-    "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT",
-    # It tries kernels for a second, and found none that made the step faster.
-    "xla_gpu_experimental_enable_fusion_autotuner": False,
-}
-
-Way: TypeAlias = Literal["vmap", "map"]
 
 
 @dataclass(eq=False)
@@ -70,7 +61,6 @@ class FusedTraining:
     watchers: Sequence[Watcher]
     way: Way
     gpu: Callable[[], AbstractContextManager[Any]] = nullcontext
-    _programs: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.started = self.last_kept = time.perf_counter()
@@ -84,7 +74,6 @@ class FusedTraining:
         # Callbacks ask a network's metrics whether more is better.
         for model in self.models if self.recipe.callbacks else self.models[:1]:
             _build(model, self.recipe.precision, self.augmenting, self.data)
-        self.metrics = [np.asarray(variable.value) for variable in self.model.metrics_variables]
         for model in self.models:
             model.optimizer.build(model.trainable_variables)
         self.variables = _stacked(self.models)
@@ -98,19 +87,20 @@ class FusedTraining:
         Args:
             evaluates: Whether anything will be measured.
         """
-        prepared = self._evaluation.prepared(self.variables, self.curve[0]) if evaluates else None
-        jobs = [self._lowered(self.at_a_time).compile, *([prepared] if prepared else [])]
+        jobs = []
+        if evaluates:
+            jobs.append(self._evaluation.prepared(self.variables, self.curve[0]))
+        shape = len(self.trials), self.at_a_time, self.recipe.batch_size
+        drawn = np.zeros(shape, np.int32), self._augmenting_states(0, self.at_a_time)
+        jobs.append(self._steps.prepared(self.variables, drawn))
         with ThreadPoolExecutor() as threads:
-            self._programs[self.at_a_time], *_ = threads.map(lambda job: job(), jobs)
+            for each in [threads.submit(job) for job in jobs]:
+                each.result()
 
     def tell(self) -> None:
         """Tell where the training is, before its first step too."""
-        state = max(self.states, key=lambda each: each.epoch)
-        left = self._wall / max(1, state.epoch) * (self.recipe.epochs - state.epoch)
-        seconds = left if state.epoch else math.nan
-        self.watchers[0](
-            Progress(epoch=state.epoch, epochs=self.recipe.epochs, seconds_left=seconds)
-        )
+        furthest = max(self.states, key=lambda state: state.epoch)
+        self.watchers[0](fit.progress_of(furthest, self.recipe.epochs, {}))
 
     def runs(self) -> Iterator[Run]:
         """Train to the end and yield the runs."""
@@ -187,13 +177,9 @@ class FusedTraining:
         parts = []
         for begun in range(0, count, self.at_a_time):
             some = min(self.at_a_time, count - begun)
-            if some not in self._programs:
-                self._programs[some] = self._lowered(some).compile()
             chosen = [list(itertools.islice(each, some)) for each in self._orders]
             drawn = np.array(chosen, np.int32), self._augmenting_states(begun, some)
-            (self.variables, going), logs = self._programs[some](
-                self.variables, going, drawn, self.metrics, self._examples
-            )
+            (self.variables, going), logs = self._steps.taken(self.variables, going, drawn)
             parts.append(logs)
         noted = jax.device_get(parts)
         logs = {name: np.hstack([part[name] for part in noted]) for name in noted[0]}
@@ -207,55 +193,6 @@ class FusedTraining:
                 if not math.isfinite(state.sums["loss"]):
                     state.diverged = state.epoch + 1
                     break
-
-    def _lowered(self, count: int) -> Any:
-        """Return the program of so many steps, to be compiled."""
-        seeds = len(self.trials)
-        drawn = np.zeros((seeds, count, self.recipe.batch_size), np.int32)
-        states = self._augmenting_states(0, count)
-        return self._many_steps.lower(
-            self.variables, np.ones(seeds, bool), (drawn, states), self.metrics, self._examples
-        )
-
-    @cached_property
-    def _many_steps(self) -> Any:
-        """Steps as a function of variables, whether the loss is finite, what is drawn, and data.
-
-        Drawn are the positions of the examples of each step, and what augments them.
-        """
-        model, weights = self.model, self.recipe.class_weight
-
-        def step(carry: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
-            variables, alive = carry
-            chosen, states = drawn
-            x, y = jax.tree.map(lambda array: array[chosen], examples)
-            with self._layers():
-                x, y = self._augmented(states, arrays.mapped(scaled, x), y)
-                batch = (x, y, *weighting.of(weights, y))
-                logs, (*new, _) = model.train_step((*variables, metrics), batch)
-            # After a step whose loss is not finite a training ends as it stands.
-            kept = jax.tree.map(partial(jnp.where, alive), tuple(new), variables)
-            return (kept, alive & jnp.isfinite(logs["loss"])), logs
-
-        def steps(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
-            one = partial(step, metrics=metrics, examples=examples)
-            return jax.lax.scan(one, (variables, alive), drawn)
-
-        def of_all(variables: Any, alive: Any, drawn: Any, metrics: Any, examples: Any) -> Any:
-            def of_one(seed: tuple[Any, Any, Any]) -> Any:
-                return steps(*seed, metrics, examples)
-
-            over_seeds = jax.vmap(of_one) if self.way == "vmap" else partial(jax.lax.map, of_one)
-            return over_seeds((variables, alive, drawn))
-
-        return jax.jit(of_all, donate_argnums=0, compiler_options=_compiler_options())
-
-    def _augmented(self, states: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return a step's examples and labels, changed by random numbers from some states."""
-        if self.augmenting is None:
-            return x, y
-        with keras.StatelessScope(zip(self.augmenting.states, states, strict=True)):
-            return self.augmenting.changed(x, y, self.augmenting)
 
     def _augmenting_states(self, skip: int, count: int) -> list[Any]:
         """Return, of each state that augmentation draws from, what it is in some steps.
@@ -278,8 +215,10 @@ class FusedTraining:
         return batched.used_by(self.model) if self.way == "vmap" else nullcontext()
 
     @cached_property
-    def _examples(self) -> Any:
-        return jax.device_put(_stored(self.seen.x_train, self.seen.y_train))
+    def _steps(self) -> Steps:
+        examples = jax.device_put(_stored(self.seen.x_train, self.seen.y_train))
+        model, recipe = self.model, self.recipe
+        return Steps(model, recipe, self.augmenting, self.way, self._layers, examples)
 
     @cached_property
     def _orders(self) -> list[Iterator[Any]]:
@@ -442,19 +381,3 @@ def _stacked(models: Sequence[Any]) -> Any:
 def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
     """Return examples and labels as they lie on the device: images of bytes stay bytes."""
     return arrays.mapped(np.ascontiguousarray, x), as_label(y)
-
-
-@cache
-def _compiler_options() -> dict[str, Any]:
-    """Return XLA's options for a GPU, those of `OPTIONS` that its version has."""
-
-    def are_known(options: dict[str, Any]) -> bool:
-        try:
-            jax.jit(jnp.negative, compiler_options=options)(0)
-        except jax.errors.JaxRuntimeError:
-            return False
-        return True
-
-    if are_known(OPTIONS):
-        return OPTIONS
-    return {name: value for name, value in OPTIONS.items() if are_known({name: value})}
