@@ -628,6 +628,7 @@ def test_steps_are_timed_beside_trainings_that_let_the_device_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a GPU only beside those of whole epochs on the device, which pause for it."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.setattr(device, "sees_gpu", lambda trainer="": True)
     here = study(tmp_path)
     slow_steps = use(convolutional) + train_with(callbacks=[Own])
