@@ -443,29 +443,20 @@ def test_what_others_take_of_a_convolution_is_left_as_it_is() -> None:
         np.testing.assert_allclose(one, other, 1e-5, 1e-5)
 
 
-def test_a_training_lets_the_device_be_where_steps_are_timed() -> None:
-    """It asks for the device before each of its blocks of steps, and holds it at none."""
-    asked: list[str] = []
+def test_a_training_lets_others_have_the_device() -> None:
+    """It tells that it has compiled, and asks for the device before each block of its steps."""
+    said: list[object] = []
 
     @contextmanager
     def gpu() -> Iterator[None]:
-        asked.append("held")
+        said.append("asked")
         yield
-        asked.append("let go")
+        said.append("let go")
 
-    alone = fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, [SILENT] * 2, way="vmap", gpu=gpu)
-    runs = [*alone]
-    assert [run.curves for run in runs] == [run.curves for run in together(EXPERIMENT)]
-    assert asked == ["held", "let go"] * 6
-
-
-def test_a_training_tells_that_it_has_begun() -> None:
-    """Before its first step: for that others wait, which would compile beside it."""
-    told: list[Progress] = []
-    watchers = [Watcher(told.append) for _ in SEEDS]
-    list(fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, watchers, way="vmap"))
-    assert [each.epoch for each in told] == [0, *(i for i in range(1, 7) for _ in SEEDS)]
-    assert math.isnan(told[0].seconds_left)
+    watchers = [Watcher(lambda progress: said.append(progress.epoch)) for _ in SEEDS]
+    list(fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, watchers, way="vmap", gpu=gpu))
+    epochs = [["asked", "let go", *(epoch for _ in SEEDS)] for epoch in range(1, 7)]
+    assert said == [0, *(each for epoch in epochs for each in epoch)]
 
 
 @pytest.mark.slow

@@ -296,35 +296,20 @@ def test_an_idle_worker_times_the_steps_that_a_test_will_ask_for(
     assert settled.verdict(study.duets.of(wide, baseline, settled)).outcome == "holds"
 
 
-def test_what_compiles_for_a_gpu_does_so_in_turn(tmp_path: Path) -> None:
+def test_what_compiles_for_a_gpu_does_so_in_turn(study: Study) -> None:
     """Of arms whose seeds train at once a second begins when the first one's training has begun."""
-    store = Store(tmp_path)
-    executor = workers_of(store, workers=2)
-    executor.get_ready(1)
-    here = Study(
-        store=store,
-        profile=PROFILES["full"],
-        asked_seeds=(2, 2),
-        refresh=False,
-        executor=executor,
-    )
-    arms = [here.variant(LONG, configure("dense1", units=units)) for units in (9, 10)]
-    tasks = [
-        Together(
-            trainings=tuple(here._training(arm, seed) for seed in range(2)), name=arm.description
-        )
-        for arm in arms
-    ]
+    tasks = []
+    for units in (9, 10):
+        arm = study.variant(LONG, configure("dense1", units=units))
+        trainings = tuple(study._training(arm, seed) for seed in range(2))
+        tasks.append(Together(trainings=trainings, name=arm.description))
     BOARDS.clear()
     for task in tasks:
-        executor.queue(task)
+        study.executor.queue(task)
     for task in tasks:
-        assert len(executor.result(task).value) == 2
-    executor.close()
-    first, second = (arm.description for arm in arms)
-    running = [dict(board.running) for board in BOARDS]
-    begun = [bool(each.get(first)) for each in running]
-    assert begun.index(True) <= [second in each for each in running].index(True)
+        assert len(study.executor.result(task).value) == 2
+    first, second = ([dict(board.running).get(task.name, 0) for board in BOARDS] for task in tasks)
+    assert [*map(bool, first)].index(True) <= [each != 0 for each in second].index(True)
 
 
 @pytest.mark.slow
