@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +172,11 @@ def falling(epoch: int, rate: float) -> float:
     return rate * 0.7 if epoch else rate
 
 
+def of_two_types(dataset: Dataset) -> Dataset:
+    """Return a dataset whose training examples are not of the test examples' type."""
+    return replace(dataset, x_train=dataset.x_train.astype("f") / 255)
+
+
 CALLBACKS = (
     partial(keras.callbacks.LearningRateScheduler, falling),
     partial(keras.callbacks.ReduceLROnPlateau, min_delta=0.1, patience=1, factor=0.5),
@@ -183,6 +191,7 @@ CALLBACKS = (
 EXPERIMENTS = {
     "dense": EXPERIMENT,
     "convolutional": use(convolutional)(EXPERIMENT),
+    "two types": replace(EXPERIMENT, data=of_two_types(EXPERIMENT.data)),
     "several inputs": two_ended_experiment(),
     "many settings": train_with(
         label_smoothing=0.1,
@@ -459,6 +468,52 @@ def test_a_training_lets_others_have_the_device() -> None:
     assert said == [0, *(each for epoch in epochs for each in epoch)]
 
 
+def test_the_device_has_steps_to_take_while_it_is_told_of_an_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python is at an epoch's end, which is one program here, while the next is under way."""
+    taken, begun, told = fused_steps.Steps.taken, list[int](), list[int]()
+
+    def counted(steps: fused_steps.Steps, *given: Any) -> Any:
+        begun.append(len(begun))
+        return taken(steps, *given)
+
+    monkeypatch.setattr(fused_steps.Steps, "taken", counted)
+    watcher = Watcher(lambda progress: told.append(len(begun)))
+    list(fused.train(trials_of(EXPERIMENT, (0,)), EXPERIMENT.data, [watcher]))
+    assert told == [0, 2, 3, 4, 5, 6, 6]
+
+
+@pytest.mark.parametrize(("steps_per_epoch", "units"), [(8, 21), (22, 22)])
+def test_what_is_needed_is_compiled_at_once(
+    monkeypatch: pytest.MonkeyPatch, steps_per_epoch: int, units: int
+) -> None:
+    """In threads, before the first step: what makes weights, takes all steps, and evaluates."""
+
+    def net() -> keras.Model:
+        dense = layers.Dense(units, activation="relu", name="dense")
+        classes = layers.Dense(2, activation="softmax", name="classes")
+        return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), dense, classes])
+
+    compiled: dict[threading.Thread, list[object]] = defaultdict(list)
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled[threading.current_thread()].append(kwargs["fun_name"])
+
+    monkeypatch.setattr(fused_training, "sees_gpu", lambda: True)
+    experiment = train_with(steps_per_epoch=steps_per_epoch, epochs=2)(use(net)(EXPERIMENT))
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    runs = together(experiment)
+    jax.monitoring.unregister_event_duration_listener(listen)
+    in_turn = set(compiled.pop(threading.current_thread(), []))
+    assert in_turn <= {"jit(negative)"}  # which asks what options XLA knows, once
+    assert {"jit(_uniform)", "jit(of_all)", "jit(answers)", "jit(scores)"} <= {
+        *chain(*compiled.values())
+    }
+    assert [run.steps for run in runs] == [2 * steps_per_epoch for _ in SEEDS]
+
+
 @pytest.mark.slow
 def test_long_trainings_end_alike_in_distribution() -> None:
     """Where rounding has long changed each number, the accuracies of many seeds have not."""
@@ -472,20 +527,33 @@ def test_long_trainings_end_alike_in_distribution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "way"),
+    ("name", "way", "kept"),
     [
-        ("dense", "vmap"),
-        pytest.param("convolutional", "vmap", marks=pytest.mark.slow),
-        pytest.param("augmented", "vmap", marks=pytest.mark.slow),
-        pytest.param("many settings", "map", marks=pytest.mark.slow),
+        ("dense", "vmap", (True,)),
+        ("dense", "vmap", (False, False, True)),
+        pytest.param("convolutional", "vmap", (True, False), marks=pytest.mark.slow),
+        pytest.param("augmented", "vmap", (True, False), marks=pytest.mark.slow),
+        pytest.param("many settings", "map", (True, False), marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: fused_steps.Way
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    way: fused_steps.Way,
+    kept: tuple[bool, ...],
 ) -> None:
-    """All seeds go on where they were: weights, optimizer, random state and order of images."""
-    monkeypatch.setattr(fused_training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(fused_training, "STEPS_AT_A_TIME", 5)
+    """All seeds go on where they were: weights, optimizer, random state and order of images.
+
+    However often that is kept: the device is steps ahead where it is not.
+    """
+    often = cycle(kept)
+    monkeypatch.setattr(
+        fused_training.FusedTraining,
+        "_is_to_be_kept",
+        lambda training: next(often) and training._checkpoint is not None,
+    )
+    monkeypatch.setattr(fused_training, "PROGRAMS_AT_A_TIME", 2)
     monkeypatch.setattr(fused_training, "STEPS_OF_A_PROGRAM", 3)
     experiment = EXPERIMENTS[name]
     whole = together(experiment, way=way)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
@@ -173,10 +174,16 @@ def joined(
     for i in range(0, n, batch):
         stop = min(n, i + batch)
         parts.append(predict(slice(i, stop)))
-        size = sum(array.size for array in keras.tree.flatten(parts[-1]))
-        if stop == n or (len(parts) + 1) * size > MOST_PREDICTED:
-            yield start, stop, arrays.mapped(lambda *each: np.concatenate(each, axis), *parts)
+        if stop == n or not fit_together(keras.tree.flatten(parts[-1]), len(parts) + 1):
+            joint = arrays.mapped(lambda *each: np.concatenate(each, axis), *parts)
+            yield start, stop, joint if len(parts) > 1 else parts[0]
             start, parts = stop, []
+
+
+def fit_together(predicted: Sequence[Any], batches: int) -> bool:
+    """Tell whether what is predicted of so many batches can be held, of which this is one's."""
+    numbers: int = sum(math.prod(array.shape) for array in predicted)
+    return numbers * batches <= MOST_PREDICTED
 
 
 def right(predictions: Any, labels: Arrays) -> NDArray[np.bool_] | None:

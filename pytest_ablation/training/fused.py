@@ -1,6 +1,6 @@
 """The Keras trainer on JAX with whole epochs on the device, and several seeds of an arm at once.
 
-`fit` asks the device for each step; here it gets the data set once, and then a hundred steps at a
+`fit` asks the device for each step; here it gets the data set once, and then fifty steps at a
 time, by programs of ten: a `lax.scan` over the batches' positions. A step is Keras's own,
 `Model.train_step`, from the same weights, random state and order of images, so the numbers are
 those of `fit`, up to the rounding of sums that the compiler orders otherwise.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,10 @@ from pytest_ablation.network import masks
 from pytest_ablation.network.source import is_users
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
-from pytest_ablation.training.evaluation import Measured, joined, packed, right
+from pytest_ablation.training.evaluation import Measured, fit_together, joined, packed, right
 from pytest_ablation.training.examples import CURVE_EXAMPLES, as_label, scaled
+
+Kind: TypeAlias = tuple[tuple[tuple[int, ...], str], ...]
 
 AT_A_TIME = CURVE_EXAMPLES  # so that an epoch ends with one call
 
@@ -41,58 +44,92 @@ class Evaluation:
     model: Any
     recipe: Recipe
     layers: Callable[[], AbstractContextManager[None]]
-    _compiled: dict[int, Callable[..., Any]] = field(default_factory=dict, init=False)
+    _answering: dict[Kind, Callable[..., Any]] = field(default_factory=dict, init=False)
+    _scoring: dict[Kind, Callable[..., Any]] = field(default_factory=dict, init=False)
 
-    def prepared(self, variables: Any, x: Arrays) -> Callable[[], None]:
-        """Return what compiles the network, in whatever thread it is called.
+    def prepared(
+        self, variables: Any, *examples: tuple[Arrays, Arrays]
+    ) -> list[Callable[[], None]]:
+        """Return what compiles all that some examples need, each in whatever thread it is called.
 
         Args:
-            variables: As `measured` will be given.
-            x: The examples that it will be given first.
+            variables: As `begun` will be given.
+            examples: What will be measured together, and its labels.
         """
-        part = arrays.taken(x, slice(AT_A_TIME))
-        lowered = self._answers.lower(variables, part)
+        state = self._metrics_of(len(variables[0][0]))
+        answers, scores = {}, {}
+        for x, y in examples:
+            n, part = arrays.count(x), arrays.taken(x, slice(AT_A_TIME))
+            kind = _kind(part)
+            if kind not in answers:
+                answers[kind] = self._answers.lower(variables, part)
+            answered, _ = answers[kind].out_info
+            if fit_together(jax.tree.leaves(answered), math.ceil(n / AT_A_TIME)):
+                answered = jax.tree.map(partial(_specified, n), answered)
+                given = self._shown(x), as_label(y)
+                scores[_kind(given)] = self._scores.lower(variables, state, answered, given)
+        return [
+            partial(_compile, *each, into)
+            for lowered, into in ((answers, self._answering), (scores, self._scoring))
+            for each in lowered.items()
+        ]
 
-        def compile_it() -> None:
-            self._compiled[arrays.count(part)] = lowered.compile()
-
-        return compile_it
-
-    def measured(self, variables: Any, x: Arrays, y: Arrays) -> list[Measured]:
-        """Return what each network gives of examples in inference mode.
+    def begun(self, variables: Any, x: Arrays, y: Arrays) -> Callable[[], list[Measured]]:
+        """Have the device evaluate networks in inference mode.
 
         Args:
-            variables: The trainable ones and the others, with a first axis over the networks.
+            variables: The trainable ones and the others, with a first axis over the networks. They
+                need not last until all is read.
             x: The examples.
             y: Their labels.
+
+        Returns:
+            What waits for it, and gives what is measured of each network.
         """
         n, networks = arrays.count(x), len(variables[0][0])
-        values = [variable.value for variable in self.model.metrics_variables]
-        state = [np.broadcast_to(value, (networks, *value.shape)) for value in values]
+        state, logs = self._metrics_of(networks), {}
         loss: Any = np.zeros(networks)
         added: list[tuple[Any, float]] = []
         correct: list[list[Any]] = [[] for _ in range(networks)]
+        last: list[tuple[Any, ...]] = []
 
         def predict(some: slice) -> Any:
             part = arrays.mapped(np.ascontiguousarray, arrays.taken(x, some))
-            count = arrays.count(part)
-            answers, losses = self._compiled.get(count, self._answers)(variables, part)
-            added.append((losses, count / n))
+            answers, losses = self._answering.get(_kind(part), self._answers)(variables, part)
+            added.append((losses, arrays.count(part) / n))
             return answers
 
-        for start, stop, (answers, masked) in joined(predict, n, AT_A_TIME, axis=1):
+        def note_last() -> None:
+            nonlocal loss
+            for part, share, answers, labels in last:
+                loss = loss + np.asarray(part) * share
+                answers = jax.device_get(answers)
+                for i, truths in enumerate(correct):
+                    truths.append(right(arrays.mapped(lambda a, i=i: a[i], answers), labels))
+
+        for start, stop, answered in joined(predict, n, AT_A_TIME, axis=1):
+            note_last()
             labels = arrays.taken(y, slice(start, stop))
             given = self._shown(arrays.taken(x, slice(start, stop))), as_label(labels)
-            part, logs, state = self._scores(variables, state, (answers, masked), given)
-            loss = loss + np.asarray(part) * ((stop - start) / n)
-            for i, truths in enumerate(correct):
-                truths.append(right(arrays.mapped(lambda a, i=i: a[i], answers), labels))
-        loss = loss + sum(np.asarray(losses) * share for losses, share in added)
-        logs = jax.device_get(logs) | {"loss": loss}
-        return [
-            ({name: float(each[i]) for name, each in logs.items()}, packed(truths))
-            for i, truths in enumerate(correct)
-        ]
+            scores = self._scoring.get(_kind(given), self._scores)
+            part, logs, state = scores(variables, state, answered, given)
+            last = [(part, (stop - start) / n, answered[0], labels)]
+
+        def read() -> list[Measured]:
+            note_last()
+            of_all = loss + sum(np.asarray(losses) * share for losses, share in added)
+            values = jax.device_get(logs) | {"loss": of_all}
+            return [
+                ({name: float(each[i]) for name, each in values.items()}, packed(truths))
+                for i, truths in enumerate(correct)
+            ]
+
+        return read
+
+    def _metrics_of(self, networks: int) -> list[Any]:
+        """Return the metrics' state before any examples, of so many networks."""
+        values = [variable.value for variable in self.model.metrics_variables]
+        return [np.broadcast_to(value, (networks, *value.shape)) for value in values]
 
     @cached_property
     def _answers(self) -> Any:
@@ -110,7 +147,7 @@ class Evaluation:
         return arrays.mapped(np.ascontiguousarray, x) if is_users(type(self.model)) else None
 
     @cached_property
-    def _scores(self) -> Callable[..., Any]:
+    def _scores(self) -> Any:
         """Loss, metrics and their state as a function of these, of answers, and what was given."""
         model, metrics = self.model, self.model.metrics_variables
         plain = smoothing.plain(self.recipe.loss) if self.recipe.label_smoothing else None
@@ -138,3 +175,18 @@ class Evaluation:
             *more,
         ]
         return keras.StatelessScope(mapping, collect_losses=adds)
+
+
+def _specified(n: int, array: Any) -> Any:
+    """Return what is known of an array of each network's `n` examples before it is computed."""
+    shape = (array.shape[0], n, *array.shape[2:])
+    return jax.ShapeDtypeStruct(shape, array.dtype)  # type: ignore[no-untyped-call]
+
+
+def _kind(given: Any) -> Kind:
+    """Return what a program is compiled for: arrays' shapes and types."""
+    return tuple((array.shape, array.dtype.name) for array in jax.tree.leaves(given))
+
+
+def _compile(kind: Kind, lowered: Any, into: dict[Kind, Callable[..., Any]]) -> None:
+    into[kind] = lowered.compile()

@@ -1,4 +1,4 @@
-"""One training of several seeds of an arm on JAX, a hundred steps at a time, ten a program."""
+"""One training of several seeds of an arm on JAX, fifty steps at a time, ten a program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,11 +23,14 @@ from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
+from pytest_ablation.network import blueprint
 from pytest_ablation.network.precision import built_in
+from pytest_ablation.network.weightless import without_weights
 from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, callbacks, checkpoint, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
+from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.evaluation import Measured
 from pytest_ablation.training.examples import (
     as_input,
@@ -40,8 +43,23 @@ from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
 from pytest_ablation.training.fused_steps import Steps, Way
 
-STEPS_AT_A_TIME = 100  # by the device, before it is asked what they gave
-STEPS_OF_A_PROGRAM = 10
+STEPS_OF_A_PROGRAM = 10  # about
+PROGRAMS_AT_A_TIME = 5  # of steps, by the device, before it is asked what they gave
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Steps that the device has been told to take.
+
+    Attributes:
+        at: When it was told.
+        count: How many.
+        logs: What they will have given, by program.
+    """
+
+    at: float
+    count: int
+    logs: list[dict[str, Any]]
 
 
 @dataclass(eq=False)
@@ -63,9 +81,11 @@ class FusedTraining:
     gpu: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def __post_init__(self) -> None:
-        self.started = self.last_kept = time.perf_counter()
+        self.started = self.noted = self.last_kept = time.perf_counter()
         self.recipe = recipes.deserialized(self.trials[0].recipe)
         self.seen, self.curve = split(self.data, self.recipe)
+        if sees_gpu() and not self.trials[0].sources:
+            _compile_initial(self.trials[0], self.recipe.precision)
         made = {trial.seed: trial for trial in self.trials}
         built = {seed: fit.compiled(trial) for seed, trial in made.items()}
         self.models = [built[trial.seed] for trial in self.trials]
@@ -80,6 +100,9 @@ class FusedTraining:
         self.states = [State() for _ in self.trials]
         self.before = 0.0
         self._resume()
+        self.begun = max(state.steps for state in self.states)
+        self._going: Any = None
+        self._ahead: Begun | None = None
 
     def compile(self, *, evaluates: bool = True) -> None:
         """Compile what takes steps and, at once, what measures at an epoch's end.
@@ -89,7 +112,8 @@ class FusedTraining:
         """
         jobs = []
         if evaluates:
-            jobs.append(self._evaluation.prepared(self.variables, self.curve[0]))
+            examples = self.curve, (self.seen.x_test, self.seen.y_test)
+            jobs += self._evaluation.prepared(self.variables, *examples)
         shape = len(self.trials), self.at_a_time, self.recipe.batch_size
         drawn = np.zeros(shape, np.int32), self._augmenting_states(0, self.at_a_time)
         jobs.append(self._steps.prepared(self.variables, drawn))
@@ -116,7 +140,10 @@ class FusedTraining:
         for trial, model, watcher in zip(self.trials, self.models, self.watchers, strict=True):
             if watcher.weights:
                 fit.keep_weights(watcher.weights, trial, model)
-        of_all = [self._measured(*examples) for examples in final_examples(self.seen)]
+        of_all = [
+            self._evaluation.begun(self.variables, *examples)()
+            for examples in final_examples(self.seen)
+        ]
         wall = self._wall
         for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
             state.wall = wall
@@ -130,10 +157,16 @@ class FusedTraining:
                 model.optimizer.finalize_variable_values(model.trainable_variables)
             self.variables = _stacked(self.models)
 
-    @property
+    @cached_property
     def at_a_time(self) -> int:
-        """How many steps a program takes, but at an epoch's end."""
-        return min(STEPS_OF_A_PROGRAM, self._steps_of_epoch)
+        """How many steps a program takes: if it can be an epoch has no others at its end.
+
+        These would be a program of their own, which takes seconds to compile.
+        """
+        about, of_epoch = STEPS_OF_A_PROGRAM, self._steps_of_epoch
+        divisors = [each for each in range(about // 2, 2 * about) if of_epoch % each == 0]
+        nearest = min(divisors, key=lambda each: abs(each - about), default=about)
+        return min(nearest, of_epoch)
 
     @property
     def steps_left(self) -> int:
@@ -145,22 +178,39 @@ class FusedTraining:
     def block(self) -> float:
         """Take the next steps, and end the epoch if they are its last.
 
+        The device is told of those after them before it is asked what they gave, so that it has
+        something to do meanwhile; not where callbacks are to act first, or the state is to be kept.
+
         Returns:
             Seconds a step, of all seeds.
         """
-        if self.recipe.callbacks and not any(state.steps for state in self.states):
+        if self.recipe.callbacks and not self.begun:
             self._call_back({})
         with self.gpu():
             pass  # once it is ours
         started = time.perf_counter()
-        done = next(state.steps_of_epoch for state in self.states if self._is_unfinished(state))
-        count = min(STEPS_AT_A_TIME, self._steps_of_epoch - done)
-        self.steps(count)
-        took = (time.perf_counter() - started) / count
-        if done + count == self._steps_of_epoch or not any(map(self._is_unfinished, self.states)):
-            self._end_epoch(*self.curve)
-        self._keep()
+        steps, self._ahead = self._ahead or self._begin(self._of_next_block), None
+        ends = self.begun % self._steps_of_epoch == 0
+        measured = self._evaluation.begun(self.variables, *self.curve) if ends else None
+        keeps = self._is_to_be_kept()
+        is_last = self.begun == self.recipe.epochs * self._steps_of_epoch
+        if not (is_last or keeps or (ends and self.recipe.callbacks)):
+            self._ahead = self._begin(self._of_next_block)
+        self._note(steps)
+        took = (time.perf_counter() - started) / steps.count
+        if measured is None and not any(map(self._is_unfinished, self.states)):
+            measured = self._evaluation.begun(self.variables, *self.curve)
+        if measured is not None:
+            self._end_epoch(measured)
+        if keeps:
+            self._keep()
         return took
+
+    @property
+    def _of_next_block(self) -> int:
+        """How many steps to take next, which are of one epoch."""
+        left = self._steps_of_epoch - self.begun % self._steps_of_epoch
+        return min(PROGRAMS_AT_A_TIME * self.at_a_time, left)
 
     @property
     def _steps_of_epoch(self) -> int:
@@ -171,21 +221,35 @@ class FusedTraining:
 
     def steps(self, count: int) -> None:
         """Take some steps of all seeds, and note what they gave."""
-        started = time.perf_counter()
-        alive = np.array([self._is_unfinished(state) for state in self.states])
-        going: Any = alive
-        parts = []
-        for begun in range(0, count, self.at_a_time):
-            some = min(self.at_a_time, count - begun)
+        self._note(self._begin(count))
+
+    def _begin(self, count: int) -> Begun:
+        """Tell the device to take the next steps."""
+        started, first = time.perf_counter(), self.begun
+        if self._going is None:
+            self._going = np.array([self._is_unfinished(state) for state in self.states])
+        self.begun += count
+        logs = []
+        for begun in range(first, self.begun, self.at_a_time):
+            some = min(self.at_a_time, self.begun - begun)
             chosen = [list(itertools.islice(each, some)) for each in self._orders]
             drawn = np.array(chosen, np.int32), self._augmenting_states(begun, some)
-            (self.variables, going), logs = self._steps.taken(self.variables, going, drawn)
-            parts.append(logs)
-        noted = jax.device_get(parts)
-        logs = {name: np.hstack([part[name] for part in noted]) for name in noted[0]}
-        seconds = (time.perf_counter() - started) / (count * len(self.trials))
+            state = self.variables, self._going
+            (self.variables, self._going), told = self._steps.taken(*state, drawn)
+            logs.append(told)
+        return Begun(started, count, logs)
+
+    def _note(self, steps: Begun) -> None:
+        """Wait until the device has taken some steps, and note what they gave."""
+        parts = jax.device_get(steps.logs)
+        logs = {name: np.hstack([part[name] for part in parts]) for name in parts[0]}
+        now = time.perf_counter()
+        seconds = (now - max(steps.at, self.noted)) / (steps.count * len(self.trials))
+        self.noted = now
         for i, state in enumerate(self.states):
-            for step in range(count if alive[i] else 0):
+            if not self._is_unfinished(state):
+                continue
+            for step in range(steps.count):
                 state.durations.append(seconds)
                 state.steps_of_epoch += 1
                 for name, values in logs.items():
@@ -194,18 +258,17 @@ class FusedTraining:
                     state.diverged = state.epoch + 1
                     break
 
-    def _augmenting_states(self, skip: int, count: int) -> list[Any]:
+    def _augmenting_states(self, first: int, count: int) -> list[Any]:
         """Return, of each state that augmentation draws from, what it is in some steps.
 
         Args:
-            skip: How many steps not yet noted have been taken.
-            count: How many steps.
+            first: The first of them.
+            count: How many.
         """
         if self.augmenting is None:
             return []
-        begun = max(state.steps for state in self.states) + skip
         drawn = [
-            [self.augmenting.drawn(trial.seed, begun + step) for step in range(count)]
+            [self.augmenting.drawn(trial.seed, first + step) for step in range(count)]
             for trial in self.trials
         ]
         return [np.array(each) for each in np.moveaxis(np.array(drawn), 2, 0)]
@@ -226,10 +289,6 @@ class FusedTraining:
         begun = max(state.steps for state in self.states)
         return [order(n, size, trial.seed, skip=begun) for trial in self.trials]
 
-    def _measured(self, x: Arrays, y: Arrays) -> list[Measured]:
-        """Return what each seed's network gives of examples in inference mode."""
-        return self._evaluation.measured(self.variables, x, y)
-
     @cached_property
     def _evaluation(self) -> Evaluation:
         return Evaluation(self.model, self.recipe, self._layers)
@@ -239,11 +298,11 @@ class FusedTraining:
     def _is_unfinished(self, state: State) -> bool:
         return state.diverged is None and not state.stopped and state.epoch < self.recipe.epochs
 
-    def _end_epoch(self, x: Arrays, y: Arrays) -> None:
-        measured = self._measured(x, y)
-        wall = self._wall
+    def _end_epoch(self, measured: Callable[[], list[Measured]]) -> None:
+        of_all, wall = measured(), self._wall
+        self.noted = time.perf_counter()
         ended: dict[int, dict[str, float]] = {}
-        for i, (state, (values, _)) in enumerate(zip(self.states, measured, strict=True)):
+        for i, (state, (values, _)) in enumerate(zip(self.states, of_all, strict=True)):
             if not state.steps_of_epoch:
                 continue  # it ended in an epoch before
             ended[i] = state.logs | {f"val_{name}": value for name, value in values.items()}
@@ -289,7 +348,7 @@ class FusedTraining:
                 state.stopped = bool(model.stop_training)
             if self._is_unfinished(state):
                 tell("on_epoch_begin", state.epoch)
-        self.variables = _stacked(self.models)
+        self.variables, self._going = _stacked(self.models), None
 
     def _give_back(self) -> None:
         """Give each network its variables."""
@@ -312,10 +371,13 @@ class FusedTraining:
         """The file of the unfinished state; none where callbacks have a state of their own."""
         return None if self.recipe.callbacks else self.watchers[0].checkpoint
 
+    def _is_to_be_kept(self) -> bool:
+        is_due = time.perf_counter() - self.last_kept >= CHECKPOINT_SECONDS
+        return is_due and self._checkpoint is not None
+
     def _keep(self) -> None:
         path = self._checkpoint
-        if path is None or time.perf_counter() - self.last_kept < CHECKPOINT_SECONDS:
-            return
+        assert path is not None
         for state in self.states:
             state.wall = self._wall
         values = [np.asarray(values) for part in self.variables for values in part]
@@ -333,6 +395,22 @@ class FusedTraining:
         self.before = max(state.wall for state in self.states)
         left = iter(values)
         self.variables = tuple([jnp.asarray(next(left)) for _ in part] for part in self.variables)
+
+
+def _compile_initial(trial: Trial, precision: str) -> None:
+    """Have JAX compile what makes a network's weights, and an optimizer's zeros, all at once.
+
+    Each is a program of its own, and of a network that is built one waits for another.
+    """
+    with suppress(Exception), built_in(precision), without_weights():
+        variables = blueprint.build(trial.model, trial.seed).variables
+
+        def make(variable: Any) -> None:
+            initial = variable.value  # computed, since it has none
+            keras.ops.zeros(initial.shape, initial.dtype)
+
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(make, variables))
 
 
 def _build(model: Any, precision: str, augmenting: Augmenting | None, data: Dataset) -> None:
