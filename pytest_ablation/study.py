@@ -235,7 +235,7 @@ class Study:
     @property
     def name(self) -> str:
         """Tells the session from others; all its processes under pytest-xdist have one name."""
-        own = f"{os.getpid()} at {self._started:.0f}"
+        own = f"{os.getpid()} at {self._started}"
         return os.environ.get("PYTEST_XDIST_TESTRUNUID", own)
 
     @property

@@ -48,6 +48,7 @@ from pytest_ablation.training import (
     fit,
     fused,
     fused_evaluation,
+    fused_networks,
     fused_steps,
     fused_training,
 )
@@ -501,7 +502,7 @@ def test_what_is_needed_is_compiled_at_once(
         if event == "/jax/core/compile/backend_compile_duration":
             compiled[threading.current_thread()].append(kwargs["fun_name"])
 
-    monkeypatch.setattr(fused_training, "sees_gpu", lambda: True)
+    monkeypatch.setattr(fused_networks, "sees_gpu", lambda: True)
     experiment = train_with(steps_per_epoch=steps_per_epoch, epochs=2)(use(net)(EXPERIMENT))
     jax.monitoring.register_event_duration_secs_listener(listen)
     runs = together(experiment)

@@ -8,32 +8,25 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 
 from pytest_ablation import arrays
-from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
-from pytest_ablation.network import blueprint
-from pytest_ablation.network.precision import built_in
-from pytest_ablation.network.weightless import without_weights
 from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, callbacks, checkpoint, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
-from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.evaluation import Measured
 from pytest_ablation.training.examples import (
-    as_input,
     as_label,
     final_examples,
     order,
@@ -41,6 +34,7 @@ from pytest_ablation.training.examples import (
 )
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
+from pytest_ablation.training.fused_networks import built, give_back, stacked
 from pytest_ablation.training.fused_steps import Steps, Way
 
 STEPS_OF_A_PROGRAM = 10  # about
@@ -84,19 +78,10 @@ class FusedTraining:
         self.started = self.noted = self.last_kept = time.perf_counter()
         self.recipe = recipes.deserialized(self.trials[0].recipe)
         self.seen, self.curve = split(self.data, self.recipe)
-        if sees_gpu() and not self.trials[0].sources:
-            _compile_initial(self.trials[0], self.recipe.precision)
-        made = {trial.seed: trial for trial in self.trials}
-        built = {seed: fit.compiled(trial) for seed, trial in made.items()}
-        self.models = [built[trial.seed] for trial in self.trials]
-        self.model = self.models[0]
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
-        # Callbacks ask a network's metrics whether more is better.
-        for model in self.models if self.recipe.callbacks else self.models[:1]:
-            _build(model, self.recipe.precision, self.augmenting, self.data)
-        for model in self.models:
-            model.optimizer.build(model.trainable_variables)
-        self.variables = _stacked(self.models)
+        self.models = built(self.trials, self.recipe, self.augmenting, self.data)
+        self.model = self.models[0]
+        self.variables = stacked(self.models)
         self.states = [State() for _ in self.trials]
         self.before = 0.0
         self._resume()
@@ -134,9 +119,9 @@ class FusedTraining:
         if self.recipe.callbacks:
             for tell in self._tells:
                 tell("on_train_end")
-            self.variables = _stacked(self.models)
+            self.variables = stacked(self.models)
         if any(watcher.weights for watcher in self.watchers):
-            self._give_back()
+            give_back(self.models, self.variables)
         for trial, model, watcher in zip(self.trials, self.models, self.watchers, strict=True):
             if watcher.weights:
                 fit.keep_weights(watcher.weights, trial, model)
@@ -152,10 +137,10 @@ class FusedTraining:
     def _finalize(self) -> None:
         """Give networks the average of their weights, where the optimizer keeps one."""
         if recipes.averages(self.model.optimizer):
-            self._give_back()
+            give_back(self.models, self.variables)
             for model in self.models:
                 model.optimizer.finalize_variable_values(model.trainable_variables)
-            self.variables = _stacked(self.models)
+            self.variables = stacked(self.models)
 
     @cached_property
     def at_a_time(self) -> int:
@@ -279,7 +264,8 @@ class FusedTraining:
 
     @cached_property
     def _steps(self) -> Steps:
-        examples = jax.device_put(_stored(self.seen.x_train, self.seen.y_train))
+        images = arrays.mapped(np.ascontiguousarray, self.seen.x_train)  # bytes stay bytes
+        examples = jax.device_put((images, as_label(self.seen.y_train)))
         model, recipe = self.model, self.recipe
         return Steps(model, recipe, self.augmenting, self.way, self._layers, examples)
 
@@ -339,7 +325,7 @@ class FusedTraining:
         Args:
             ended: The logs of those that have ended an epoch.
         """
-        self._give_back()
+        give_back(self.models, self.variables)
         for i, (tell, state, model) in enumerate(
             zip(self._tells, self.states, self.models, strict=True)
         ):
@@ -348,15 +334,7 @@ class FusedTraining:
                 state.stopped = bool(model.stop_training)
             if self._is_unfinished(state):
                 tell("on_epoch_begin", state.epoch)
-        self.variables, self._going = _stacked(self.models), None
-
-    def _give_back(self) -> None:
-        """Give each network its variables."""
-        held = jax.device_get(self.variables)
-        for i, model in enumerate(self.models):
-            for variables, values in zip(_parts(model), held, strict=True):
-                for variable, value in zip(variables, values, strict=True):
-                    variable.assign(value[i])
+        self.variables, self._going = stacked(self.models), None
 
     # ------------------------------------------------------------------------- unfinished state
 
@@ -395,67 +373,3 @@ class FusedTraining:
         self.before = max(state.wall for state in self.states)
         left = iter(values)
         self.variables = tuple([jnp.asarray(next(left)) for _ in part] for part in self.variables)
-
-
-def _compile_initial(trial: Trial, precision: str) -> None:
-    """Have JAX compile what makes a network's weights, and an optimizer's zeros, all at once.
-
-    Each is a program of its own, and of a network that is built one waits for another.
-    """
-    with suppress(Exception), built_in(precision), without_weights():
-        variables = blueprint.build(trial.model, trial.seed).variables
-
-        def make(variable: Any) -> None:
-            initial = variable.value  # computed, since it has none
-            keras.ops.zeros(initial.shape, initial.dtype)
-
-        with ThreadPoolExecutor() as threads:
-            list(threads.map(make, variables))
-
-
-def _build(model: Any, precision: str, augmenting: Augmenting | None, data: Dataset) -> None:
-    """Make the variables of a model's losses and metrics, and of layers that augment, from shapes.
-
-    Computed operation by operation, each would be a program to be compiled.
-    """
-    x, y = (arrays.taken(part, slice(0, 1)) for part in (data.x_test, data.y_test))
-    given, labels = as_input(x), as_label(y)
-    specification = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), given)
-    with built_in(precision):  # layers of the user's own may make theirs when they are called
-        specified = model.compute_output_spec(specification)
-    answers = keras.tree.map_structure(
-        lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype),  # type: ignore[no-untyped-call]
-        specified,
-    )
-
-    def measure(given: Any, answers: Any, labels: Any) -> Any:
-        model._compute_loss(given, labels, answers, None, training=False)
-        model.compute_metrics(given, labels, answers)
-
-    with keras.StatelessScope([(each, each.value) for each in model.variables]):
-        jax.eval_shape(measure, given, answers, labels)
-    if augmenting is not None:
-        with keras.StatelessScope():
-            jax.eval_shape(partial(augmenting.changed, compute=augmenting), given, labels)
-
-
-def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return a model's variables as Keras's step takes and gives them, but those of metrics."""
-    return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
-
-
-def _stacked(models: Sequence[Any]) -> Any:
-    """Return networks' variables with a first axis over the networks, on the device.
-
-    Stacked by numpy: on a device each shape would be a program to be compiled.
-    """
-    parts = zip(*map(_parts, models), strict=True)
-    alike = ([*zip(*part, strict=True)] for part in parts)
-    return jax.device_put(
-        tuple([np.stack([np.asarray(each.value) for each in of]) for of in part] for part in alike)
-    )
-
-
-def _stored(x: Arrays, y: Arrays) -> tuple[Any, Any]:
-    """Return examples and labels as they lie on the device: images of bytes stay bytes."""
-    return arrays.mapped(np.ascontiguousarray, x), as_label(y)
