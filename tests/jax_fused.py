@@ -291,6 +291,15 @@ def test_an_evaluation_in_parts_is_that_of_all(monkeypatch: pytest.MonkeyPatch, 
         assert parts.metrics == pytest.approx(whole.metrics, rel=ROUNDING)
 
 
+def test_an_evaluation_of_one_call_is_not_waited_for() -> None:
+    """What a device gives is handed on unread; to read what is deleted is an error."""
+    answers = jnp.ones((2, 5, 3))
+    answers.delete()
+    ((start, stop, given),) = evaluation.joined(lambda some: answers, 5, 10, axis=1)
+    assert (start, stop) == (0, 5)
+    assert given is answers
+
+
 @pytest.mark.parametrize("name", ["EarlyStopping", "ReduceLROnPlateau"])
 def test_callbacks_may_watch_a_metric(name: str) -> None:
     """Of each seed's network Keras can tell whether more of it is better."""

@@ -175,8 +175,10 @@ def joined(
         stop = min(n, i + batch)
         parts.append(predict(slice(i, stop)))
         if stop == n or not fit_together(keras.tree.flatten(parts[-1]), len(parts) + 1):
-            joint = arrays.mapped(lambda *each: np.concatenate(each, axis), *parts)
-            yield start, stop, joint if len(parts) > 1 else parts[0]
+            joint = parts[0]  # not read where it is all: the device may be at it
+            if len(parts) > 1:
+                joint = arrays.mapped(lambda *each: np.concatenate(each, axis), *parts)
+            yield start, stop, joint
             start, parts = stop, []
 
 
