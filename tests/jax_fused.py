@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
@@ -246,6 +246,19 @@ def together(
     return [*fused.train(trials_of(experiment, seeds), experiment.data, watchers, way=way)]
 
 
+# What several tests compare with is trained once.
+@cache
+def alone(name: str) -> list[Run]:
+    """Return an experiment's runs as `fit` trains them."""
+    return step_by_step(EXPERIMENTS[name])
+
+
+@cache
+def at_once(name: str) -> list[Run]:
+    """Return an experiment's runs as `fused` trains them."""
+    return together(EXPERIMENTS[name])
+
+
 @pytest.mark.parametrize(
     ("name", "way"),
     [
@@ -255,8 +268,8 @@ def together(
 )
 def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_steps.Way) -> None:
     """Weights, masks, order of images and where it diverges: a faster trainer changes none."""
-    experiment = EXPERIMENTS[name]
-    for one, other in zip(step_by_step(experiment), together(experiment, way=way), strict=True):
+    runs = at_once(name) if way == "vmap" else together(EXPERIMENTS[name], way=way)
+    for one, other in zip(alone(name), runs, strict=True):
         assert (one.seed, one.steps, one.params) == (other.seed, other.steps, other.params)
         assert (one.fingerprint, one.diverged) == (other.fingerprint, other.diverged)
         assert one.curves.keys() == other.curves.keys()
@@ -282,11 +295,10 @@ def test_a_loss_is_scaled_as_in_training_step_by_step(way: fused_steps.Way) -> N
 @pytest.mark.parametrize("held", [1, 1 << 20])
 def test_an_evaluation_in_parts_is_that_of_all(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """However few examples are answered, or measured, at a time: what layers add included."""
-    experiment = EXPERIMENTS["convolutional"]
-    one = step_by_step(experiment)
+    one = alone("convolutional")
     monkeypatch.setattr(fused_evaluation, "AT_A_TIME", 7)
     monkeypatch.setattr(evaluation, "MOST_PREDICTED", held)
-    for whole, parts in zip(one, together(experiment), strict=True):
+    for whole, parts in zip(one, together(EXPERIMENTS["convolutional"]), strict=True):
         assert parts.correct == whole.correct
         assert parts.metrics == pytest.approx(whole.metrics, rel=ROUNDING)
 
@@ -309,7 +321,7 @@ def test_callbacks_may_watch_a_metric(name: str) -> None:
 
 def test_callbacks_end_one_training_before_another() -> None:
     """What the test above compares of them is an end of its own for each seed."""
-    assert len({run.steps for run in together(EXPERIMENTS["callbacks"])}) == 2
+    assert len({run.steps for run in at_once("callbacks")}) == 2
 
 
 def test_trained_weights_are_kept_of_each_seed(tmp_path: Path) -> None:
@@ -332,7 +344,7 @@ def test_trained_weights_are_kept_of_each_seed(tmp_path: Path) -> None:
 
 def test_the_diverging_experiment_diverges() -> None:
     """What the test above compares of it is an end before the end, not the same for each seed."""
-    runs = together(EXPERIMENTS["diverging"])
+    runs = at_once("diverging")
     assert all(run.diverged for run in runs)
     assert all(run.steps < 48 for run in runs)
     assert all(math.isnan(run.curves["loss"][-1]) for run in runs)
@@ -604,7 +616,7 @@ def test_how_seeds_share_the_device_is_found_out_by_their_first_steps(
     monkeypatch: pytest.MonkeyPatch, is_short_of_memory: bool
 ) -> None:
     """The numbers are the same in either way, and also where all at once take too much memory."""
-    expected = together(EXPERIMENT, way="vmap")
+    expected = at_once("dense")
     block, told = fused_training.FusedTraining.block, list[fused_steps.Way]()
 
     def limited(training: fused_training.FusedTraining) -> float:
