@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -279,6 +280,15 @@ def test_the_numbers_are_those_of_training_step_by_step(name: str, way: fused_st
         for metric, value in one.metrics.items():
             np.testing.assert_allclose(value, other.metrics[metric], rtol=ROUNDING, atol=1e-6)
         assert one.correct == other.correct
+
+
+def test_no_other_backend_is_imported_for_a_training() -> None:
+    """Keras would import TensorFlow to write a network and to seed, for as long as it takes itself.
+
+    Neither way of training does, nor does what names a trial.
+    """
+    assert alone("dense")[0].fingerprint == at_once("dense")[0].fingerprint
+    assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.parametrize("way", ["vmap", pytest.param("map", marks=pytest.mark.slow)])
