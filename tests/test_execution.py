@@ -16,6 +16,7 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine, sharing
 from pytest_ablation.execution.board import Board
+from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.task import Together
@@ -55,18 +56,23 @@ def workers_of(
     return executor
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
-    """A study whose two workers serve all tests."""
-    store = Store(tmp_path_factory.mktemp("store"))
-    executor = workers_of(store, workers=2)
-    yield Study(
+def study_of(store: Store, executor: Executor) -> Study:
+    """Return a study of one seed an arm."""
+    return Study(
         store=store,
         profile=PROFILES["full"],
         asked_seeds=(1, 1),
         refresh=False,
         executor=executor,
     )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """A study whose two workers serve all tests."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    executor = workers_of(store, workers=2)
+    yield study_of(store, executor)
     executor.close()
 
 
@@ -75,17 +81,16 @@ def arm(study: Study, layer: object) -> Arm:
     return study.variant(EXPERIMENT, insert(layer, after="flatten"))
 
 
-def in_this_process(study: Study, folder: Path) -> Study:
-    """Return a study that trains in this process, by the same trainer."""
-    executor = Here(waiting=lambda: nullcontext(lambda board: None))
-    return replace(study, store=Store(folder), executor=executor)
+def in_this_process(folder: Path) -> Study:
+    """Return a study that trains in this process, and knows of no other's runs."""
+    return study_of(Store(folder), Here(waiting=lambda: nullcontext(lambda board: None)))
 
 
 def test_a_worker_trains_as_this_process_does(study: Study, tmp_path: Path) -> None:
     """Where a trial is trained does not change a number, and its run is in the store."""
     there = study.baseline(EXPERIMENT).run(0)
     trial = study.baseline(EXPERIMENT).trial(0)
-    run = in_this_process(study, tmp_path).baseline(EXPERIMENT).run(0)
+    run = in_this_process(tmp_path).baseline(EXPERIMENT).run(0)
     assert there.metrics == run.metrics
     assert there.curves == run.curves
     assert there.correct == run.correct
@@ -354,7 +359,7 @@ def test_data_of_ones_own_reaches_the_workers(study: Study, tmp_path: Path) -> N
     """Arrays made in a conftest are what is trained on, whatever copy they were made from."""
     half = replace(data(), x_train=data().x_train[:150], y_train=data().y_train[:150])
     of_half = replace(EXPERIMENT, data=half)
-    alone = in_this_process(study, tmp_path)
+    alone = in_this_process(tmp_path)
     there, run = (each.baseline(of_half).run(0) for each in (study, alone))
     assert there.curves == run.curves
 
