@@ -116,8 +116,9 @@ def experiment(folder: Path) -> Experiment:
 
 
 @pytest.fixture
-def hold(folder: Path) -> Iterator[Hold]:
+def hold(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hold]:
     """Hold trainings until something is shown, so that what is faster decides nothing."""
+    monkeypatch.setattr(sharing, "SECONDS_BETWEEN_LOOKS", 0.02)  # what begins is shown at once
 
     def until(*, begin: IsShown | None = None, end: IsShown | None = None) -> None:
         BOARDS.clear()
