@@ -74,6 +74,29 @@ def test_every_epoch_has_all_its_steps(run: Run) -> None:
     assert {len(curve) for curve in run.curves.values()} == {60}
 
 
+class Traced(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
+    """Counts how often it is called in training."""
+
+    times = 0
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Return what it is given."""
+        Traced.times += bool(training)
+        return x
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others trace otherwise")
+def test_a_step_is_traced_once() -> None:
+    """To trace it takes longer than many a training, and a step that makes variables is twice."""
+
+    def network() -> keras.Model:
+        return keras.Sequential([net(), Traced()])
+
+    Traced.times = 0
+    trained(train_with(epochs=1)(replace(EXPERIMENT, model=network)))
+    assert Traced.times == 1
+
+
 def test_a_run_has_what_a_study_compares(run: Run) -> None:
     """Metrics of both splits, curves, times and parameters come with every run."""
     assert run.metrics["accuracy"] > 0.9  # the classes can be told apart without an error

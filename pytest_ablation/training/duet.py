@@ -24,7 +24,7 @@ from pytest_ablation.training import augmentation, weighting
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, sees_gpu, without_gradients
 from pytest_ablation.training.examples import as_step, batches, should_be_on_device
-from pytest_ablation.training.fit import compiled
+from pytest_ablation.training.fit import compiled, make_variables
 
 WARM_UP_STEPS = 3
 LEAST_STEPS, MOST_STEPS, ENOUGH_SECONDS = 10, 30, 2.0  # of a few steps
@@ -139,6 +139,7 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     """
     model: Any = compiled(trial)
     recipe = recipes.deserialized(trial.recipe)
+    make_variables(model, recipe, data)
     step_of = weighting.added(augmentation.of(recipe.augmentation, trial.seed), recipe.class_weight)
     on_device = should_be_on_device(data, recipe)
     stream = batches(data, recipe.batch_size, trial.seed, on_device=on_device)
