@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,6 +27,7 @@ from pytest_ablation.arrays import each as each_array
 from pytest_ablation.training import evaluation, fit
 from pytest_ablation.training.lesion import Trained, evaluate
 from tests.test_fit import a_study
+from tests.test_given import a_study as a_study_in
 from tests.test_plugin import runs, write
 from tests.tiny import EXPERIMENT, net
 
@@ -66,12 +69,28 @@ def test_lesion_each_gives_a_parameter_a_unit() -> None:
     assert EXPERIMENT.model is net
 
 
+@pytest.fixture(scope="module")
+def trained_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the tiny experiment trained, with seeds 0 and 1."""
+    folder = tmp_path_factory.mktemp("trained") / "store"
+    baseline = a_study_in(folder).baseline(EXPERIMENT)
+    assert [baseline.run(seed).seed for seed in (0, 1)] == [0, 1]
+    return folder
+
+
+@pytest.fixture
+def trained_suite(suite: pytest.Pytester, trained_store: Path) -> pytest.Pytester:
+    """A suite of the tiny experiment, which its store has trained."""
+    shutil.copytree(trained_store, suite.path / ".ablation")
+    return suite
+
+
 def test_units_that_change_equally_many_examples_are_not_known_exactly(
-    suite: pytest.Pytester,
+    trained_suite: pytest.Pytester,
 ) -> None:
     """Of twenty images a unit may lose one twice, or none, by chance: that is no certain change."""
     write(
-        suite,
+        trained_suite,
         """
 @pytest.mark.parametrize("variant", lesion_each(net, "dense2", examples=20), indirect=True)
 def test_unit(variant):
@@ -79,7 +98,8 @@ def test_unit(variant):
     assert low < high
 """,
     )
-    suite.runpytest("--ablation-profile=full", "--ablation-seeds=2").assert_outcomes(passed=8)
+    result = trained_suite.runpytest("--ablation-profile=full", "--ablation-seeds=2")
+    result.assert_outcomes(passed=8)
 
 
 def test_lesions_are_evaluated_in_the_trained_baseline(suite: pytest.Pytester) -> None:
@@ -94,7 +114,7 @@ from tiny import EXPERIMENT
 
 @pytest.fixture(scope="session")
 def experiment():
-    return train_with(steps_per_epoch=30, learning_rate=0.01)(EXPERIMENT)
+    return train_with(steps_per_epoch=15, learning_rate=0.02)(EXPERIMENT)
 
 @pytest.mark.ablation(lesion("dense1"))
 def test_whole(variant, baseline):
@@ -136,13 +156,13 @@ def test_no_time(variant):
 
 
 @pytest.mark.parametrize("has_room", [True, False])
-def test_a_lesion_trains_what_nobody_kept(suite: pytest.Pytester, has_room: bool) -> None:
+def test_a_lesion_trains_what_nobody_kept(trained_suite: pytest.Pytester, has_room: bool) -> None:
     """A store without the trained weights gives the same numbers, trained once more.
 
     It may have no room for them, as a disk that is nearly full.
     """
     write(
-        suite,
+        trained_suite,
         """
 @pytest.mark.ablation(lesion("dense2", units=[0, 1]))
 def test_it(variant):
@@ -151,28 +171,28 @@ def test_it(variant):
 """,
     )
     arguments = ("--ablation-profile=full", "--ablation-seeds=2", "-rP")
-    first = suite.runpytest(*arguments)
-    for path in (suite.path / ".ablation").glob("weights/*.npz"):
+    first = trained_suite.runpytest(*arguments)
+    for path in (trained_suite.path / ".ablation").glob("weights/*.npz"):
         if has_room:
             path.write_bytes(b"damaged")
         else:  # what cannot be replaced, by root neither
             path.unlink()
             path.mkdir()
-    for path in runs(suite):
+    for path in runs(trained_suite):
         if '"lesion": "{' in path.read_text():
             path.unlink()
-    second = suite.runpytest(*arguments)
+    second = trained_suite.runpytest(*arguments)
     values = [[line for line in each.outlines if "values" in line] for each in (first, second)]
     assert values[0]
     assert values[0] == values[1]
-    kept = [path.is_file() for path in (suite.path / ".ablation").glob("weights/*.npz")]
+    kept = [path.is_file() for path in (trained_suite.path / ".ablation").glob("weights/*.npz")]
     assert kept == [has_room] * 2
 
 
-def test_an_estimate_is_near_the_whole(suite: pytest.Pytester) -> None:
+def test_an_estimate_is_near_the_whole(trained_suite: pytest.Pytester) -> None:
     """A lesion on a part of the test set is the baseline's number plus the change on that part."""
     write(
-        suite,
+        trained_suite,
         """
 @pytest.mark.ablation(lesion("dense1", units=[0], examples=99))
 def test_part(variant, baseline):
@@ -185,7 +205,7 @@ def test_whole(variant, baseline):
     print("whole", variant.loss.mean)
 """,
     )
-    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2", "-rP")
+    result = trained_suite.runpytest("--ablation-profile=full", "--ablation-seeds=2", "-rP")
     result.assert_outcomes(passed=2)
     said = dict(line.split() for line in result.outlines if line.startswith(("part", "whole")))
     assert float(said["part"]) == pytest.approx(float(said["whole"]), abs=0.05)
@@ -206,10 +226,10 @@ def test_wrong(variant):
     assert variant.accuracy.change.mean <= 0.5
 """,
     )
-    result = suite.runpytest_subprocess(
+    result = suite.runpytest(
         "--ablation-profile=full",
         "--ablation-seeds=2",
-        "--ablation-workers=2",
+        "--ablation-workers=1",
         "--html=report.html",
         "--self-contained-html",
     )
