@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-import pytest_ablation
+from pytest_ablation.data import shapes10
 
 IMPORTS = """
 import pytest
@@ -19,6 +19,35 @@ from keras import layers
 from pytest_ablation import *
 from tiny import net
 """
+
+
+# The tiny network, edited and counted as ever, and trained by a formula: of two seeds no arm is
+# better than another for certain, nor of three.
+QUICK = """
+from dataclasses import replace
+import pytest
+from tiny import EXPERIMENT
+
+def fit(trial, data, progress):
+    right = 80 + (trial.seed + trial.model.count('"Dropout"')) % 3  # of 100 images
+    return {
+        "accuracy": right / 100,
+        "correct": [number < right for number in range(100)],
+        "train_accuracy": 0.9,
+        "loss": 1 - right / 100,
+    }
+
+@pytest.fixture(scope="session")
+def experiment():
+    return replace(EXPERIMENT, train=fit)
+"""
+
+
+@pytest.fixture
+def quick(suite: pytest.Pytester) -> pytest.Pytester:
+    """The suite, where a training takes no time: for what the plugin makes of any training."""
+    suite.makeconftest(QUICK)
+    return suite
 
 
 def write(suite: pytest.Pytester, tests: str) -> None:
@@ -58,13 +87,13 @@ def test_baseline(baseline):
     assert {path: path.stat().st_mtime_ns for path in runs(suite)} == kept
 
 
-def test_refresh_trains_anew(suite: pytest.Pytester) -> None:
+def test_refresh_trains_anew(quick: pytest.Pytester) -> None:
     """--ablation-refresh leaves earlier runs aside, once a trial."""
-    write(suite, "def test_it(baseline):\n    assert baseline.accuracy >= 0\n")
-    suite.runpytest("--ablation-profile=full", "--ablation-seeds=1")
-    before = [path.stat().st_mtime_ns for path in runs(suite)]
-    suite.runpytest("--ablation-profile=full", "--ablation-seeds=1", "--ablation-refresh")
-    assert [path.stat().st_mtime_ns for path in runs(suite)] > before
+    write(quick, "def test_it(baseline):\n    assert baseline.accuracy >= 0\n")
+    quick.runpytest("--ablation-profile=full", "--ablation-seeds=1")
+    before = [path.stat().st_mtime_ns for path in runs(quick)]
+    quick.runpytest("--ablation-profile=full", "--ablation-seeds=1", "--ablation-refresh")
+    assert [path.stat().st_mtime_ns for path in runs(quick)] > before
 
 
 def test_an_indirect_parameter_is_the_ablation_and_names_the_test(suite: pytest.Pytester) -> None:
@@ -237,24 +266,24 @@ def test_of_ones_own(variant, edit):
 
 
 def test_a_mistake_in_a_later_test_is_said_before_the_first_training(
-    suite: pytest.Pytester,
+    quick: pytest.Pytester,
 ) -> None:
     """Nobody waits an hour for trainings to learn of a typo in the last test."""
     write(
-        suite,
+        quick,
         """
 def test_first(baseline):
     from pathlib import Path
     assert not Path(".ablation").exists()
     print("the first test runs")
-    assert baseline.accuracy >= 0
+    assert baseline.accuracy.mean >= 0
 
 @pytest.mark.ablation(remove("drop4"))
 def test_last(variant):
     assert variant.accuracy.change >= 0
 """,
     )
-    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=1", "-rP")
+    result = quick.runpytest("--ablation-profile=full", "--ablation-seeds=1", "-rP")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
@@ -334,17 +363,17 @@ def test_a_suite_without_an_experiment_is_told_how_to_write_one(
     result.stdout.fnmatch_lines(["*define a session-scoped fixture `experiment`*"])
 
 
-def test_a_violated_bound_explains_itself(suite: pytest.Pytester) -> None:
+def test_a_violated_bound_explains_itself(quick: pytest.Pytester) -> None:
     """A red test shows both arms' values a seed, the change, its interval and the bound."""
     write(
-        suite,
+        quick,
         """
 @pytest.mark.ablation(remove("drop*"))
 def test_it(variant):
     assert 0.9 <= variant.accuracy.change <= 1
 """,
     )
-    result = suite.runpytest("--ablation-profile=full")
+    result = quick.runpytest("--ablation-profile=full", "--ablation-seeds=3")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
         "*assert 0.9 <= variant.accuracy.change",
@@ -411,10 +440,10 @@ def test_it(variant, baseline):
     result.stdout.no_fnmatch_line("*comparison.py*")
 
 
-def test_looking_at_a_quantity_does_not_train_it(suite: pytest.Pytester) -> None:
+def test_looking_at_a_quantity_does_not_train_it(quick: pytest.Pytester) -> None:
     """A traceback or a debugger that shows a quantity starts no training; printing it does."""
     write(
-        suite,
+        quick,
         """
 def test_it(baseline):
     from pathlib import Path
@@ -423,7 +452,7 @@ def test_it(baseline):
     assert str(baseline.accuracy).endswith(" %")
 """,
     )
-    suite.runpytest("--ablation-profile=full", "--ablation-seeds=1").assert_outcomes(passed=1)
+    quick.runpytest("--ablation-profile=full", "--ablation-seeds=1").assert_outcomes(passed=1)
 
 
 def test_operations_are_exact_and_take_no_training(suite: pytest.Pytester) -> None:
@@ -465,16 +494,32 @@ def experiment():
 
 @pytest.mark.ablation(remove("drop1"))
 def test_of_trainings(variant):
-    assert variant.loss.change <= 9
+    assert variant.loss.change.mean <= 9
     assert variant.time.ratio <= 9
 
 @pytest.mark.ablation(lesion("dense1", how="mean"))
 def test_of_a_lesion(variant):
-    assert variant.loss.change <= 9
+    assert variant.loss.change.mean <= 9
 """,
     )
-    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2")
+    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=1")
     result.assert_outcomes(passed=2)
+
+
+def test_verdicts_warn_of_nothing(quick: pytest.Pytester) -> None:
+    """Nor does the arithmetic of a comparison that was decided."""
+    quick.makeini("[pytest]\nfilterwarnings = error")
+    write(
+        quick,
+        """
+@pytest.mark.ablation(remove("drop1"))
+def test_it(variant):
+    assert variant.loss.change <= 9
+    assert variant.loss.ratio <= 9
+""",
+    )
+    result = quick.runpytest("--ablation-profile=full", "--ablation-seeds=2")
+    result.assert_outcomes(passed=1)
 
 
 FOREIGN = """
@@ -521,10 +566,10 @@ def test_exact(baseline):
 """
 
 
-def test_two_ablations_interact(suite: pytest.Pytester) -> None:
+def test_two_ablations_interact(quick: pytest.Pytester) -> None:
     """Whether two are worse together than apart is one comparison, of four arms."""
     write(
-        suite,
+        quick,
         """
 @pytest.mark.parametrize(
     "variant",
@@ -535,8 +580,6 @@ def test_pair(variant):
     assert -2 <= variant.accuracy.interaction <= 2
     both, first, second = 392 + 36 + 10, 392 + 72 + 18, 862
     assert variant.params.interaction == both + 938 - first - second
-    with pytest.raises(Exception, match="timed in turn of two networks"):
-        variant.time.interaction
 
 @pytest.mark.parametrize("variant", one_at_a_time(remove("drop1")), indirect=True)
 def test_single(variant):
@@ -544,15 +587,31 @@ def test_single(variant):
         variant.accuracy.interaction
 """,
     )
-    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2", "-v")
+    result = quick.runpytest("--ablation-profile=full", "--ablation-seeds=2", "-v")
     result.stdout.fnmatch_lines(["*test_pair[[]set-units=8-*-set-units=4-in-dense2] PASSED*"])
     result.assert_outcomes(passed=2)
+    assert len(runs(quick)) == 8
 
 
-def test_losses_that_are_not_of_a_kind_are_warned_of(suite: pytest.Pytester) -> None:
-    """Less of a squared error than of a crossentropy is no finding: its numbers are smaller."""
+def test_times_of_four_arms_are_not_compared(suite: pytest.Pytester) -> None:
+    """Steps are timed in turn of two networks: who asks for more is told what to compare."""
     write(
         suite,
+        """
+@pytest.mark.ablation(remove("drop1") + remove("drop2"))
+def test_it(variant):
+    with pytest.raises(Exception, match="timed in turn of two networks"):
+        variant.time.interaction
+""",
+    )
+    suite.runpytest().assert_outcomes(passed=1)
+    assert not runs(suite)
+
+
+def test_losses_that_are_not_of_a_kind_are_warned_of(quick: pytest.Pytester) -> None:
+    """Less of a squared error than of a crossentropy is no finding: its numbers are smaller."""
+    write(
+        quick,
         """
 import pytest
 from pytest_ablation import remove, train_with
@@ -566,17 +625,17 @@ def test_same(variant):
     variant.loss.change <= 9
 """,
     )
-    result = suite.runpytest("--ablation-profile=smoke", "--ablation-seeds=1")
+    result = quick.runpytest("--ablation-profile=smoke", "--ablation-seeds=1")
     said = "variant.loss.change is of two losses: the variant's recipe has another loss. *"
     result.stdout.fnmatch_lines([f"*AblationWarning: {said}"])
     assert result.stdout.str().count("is of two losses") == 1
 
 
-def test_undecided_is_a_status_of_its_own(suite: pytest.Pytester) -> None:
+def test_undecided_is_a_status_of_its_own(quick: pytest.Pytester) -> None:
     """No evidence is neither pass nor fail: a U, a count, a reason, and exit with 0."""
-    write(suite, UNDECIDED)
+    write(quick, UNDECIDED)
     arguments = ("--ablation-profile=full", "--ablation-seeds=2:3", "--junitxml=out.xml", "-v")
-    result = suite.runpytest(*arguments)
+    result = quick.runpytest(*arguments)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
@@ -590,28 +649,28 @@ def test_undecided_is_a_status_of_its_own(suite: pytest.Pytester) -> None:
         ]
     )
     assert "undecided: variant.accuracy.change ≥ +0.1 points: " in (
-        suite.path / "out.xml"
+        quick.path / "out.xml"
     ).read_text(encoding="utf-8")
-    assert len(runs(suite)) == 6
+    assert len(runs(quick)) == 6
 
 
-def test_strict_makes_undecided_fail(suite: pytest.Pytester) -> None:
+def test_strict_makes_undecided_fail(quick: pytest.Pytester) -> None:
     """A gate that may not let doubt through says so, with the same reason."""
-    write(suite, UNDECIDED)
+    write(quick, UNDECIDED)
     arguments = ("--ablation-profile=full", "--ablation-seeds=2", "--ablation-strict")
-    result = suite.runpytest(*arguments)
+    result = quick.runpytest(*arguments)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["undecided: variant.accuracy.change ≥ +0.1 points: *"])
     result.stdout.no_fnmatch_line("*Traceback*")
-    again = suite.runpytest(*arguments, "--lf", "-x")
+    again = quick.runpytest(*arguments, "--lf", "-x")
     again.assert_outcomes(failed=1)
-    assert len(runs(suite)) == 4
+    assert len(runs(quick)) == 4
 
 
-def test_a_comparison_in_a_fixture_is_undecided_too(suite: pytest.Pytester) -> None:
+def test_a_comparison_in_a_fixture_is_undecided_too(quick: pytest.Pytester) -> None:
     """Where a suite compares does not matter: doubt is undecided, and fails where it must."""
     write(
-        suite,
+        quick,
         """
 @pytest.fixture
 def better(baseline):
@@ -622,25 +681,25 @@ def test_it(better):
 """,
     )
     arguments = ("--ablation-profile=full", "--ablation-seeds=2")
-    result = suite.runpytest(*arguments)
+    result = quick.runpytest(*arguments)
     result.stdout.fnmatch_lines(["undecided: test_study.py::test_it", "*1 undecided*"])
-    suite.runpytest(*arguments, "--ablation-strict").assert_outcomes(errors=1)
+    quick.runpytest(*arguments, "--ablation-strict").assert_outcomes(errors=1)
 
 
-def test_a_rerun_is_no_second_chance(suite: pytest.Pytester) -> None:
+def test_a_rerun_is_no_second_chance(quick: pytest.Pytester) -> None:
     """A plugin that runs a test again gets the same seeds, counted once, and the same verdict."""
-    write(suite, UNDECIDED)
+    write(quick, UNDECIDED)
     arguments = ("--ablation-profile=full", "--ablation-seeds=2", "--ablation-strict")
-    result = suite.runpytest(*arguments, "--reruns=2")
+    result = quick.runpytest(*arguments, "--reruns=2")
     result.stdout.fnmatch_lines(["1 of 2 claims holds, 1 undecided*.", "*2 rerun*"])
     result.assert_outcomes(passed=1, failed=1)
-    assert len(runs(suite)) == 4
+    assert len(runs(quick)) == 4
 
 
-def test_a_chain_fails_where_it_first_fails(suite: pytest.Pytester) -> None:
+def test_a_chain_fails_where_it_first_fails(quick: pytest.Pytester) -> None:
     """Of low <= x <= high a violated half is a failure, though the other half be undecided."""
     write(
-        suite,
+        quick,
         """
 @pytest.mark.ablation(configure("dense1", units=1_000))
 def test_it(variant):
@@ -652,15 +711,15 @@ def test_other(baseline):
     assert 100 <= baseline.loss <= baseline.loss.mean
 """,
     )
-    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2:5")
+    result = quick.runpytest("--ablation-profile=full", "--ablation-seeds=2:5")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*assert 100 <= baseline.loss"])
 
 
-def test_a_quantity_has_its_interval(suite: pytest.Pytester) -> None:
+def test_a_quantity_has_its_interval(quick: pytest.Pytester) -> None:
     """Numbers for a plot of one's own: the mean lies within its limits, also after a comparison."""
     write(
-        suite,
+        quick,
         """
 @pytest.mark.ablation(remove("drop1"))
 def test_it(variant):
@@ -675,13 +734,13 @@ def test_it(variant):
 """,
     )
     arguments = ("--ablation-profile=full", "--ablation-seeds=2:3")
-    suite.runpytest(*arguments).assert_outcomes(passed=1)
+    quick.runpytest(*arguments).assert_outcomes(passed=1)
 
 
-def test_smoke_ends_undecided_where_something_trained_is_compared(suite: pytest.Pytester) -> None:
+def test_smoke_ends_undecided_where_something_trained_is_compared(quick: pytest.Pytester) -> None:
     """A wiring check is never a pass: undecided is a status of its own, and exits with 0."""
     write(
-        suite,
+        quick,
         """
 @pytest.mark.ablation(remove("drop1"))
 def test_trained(variant):
@@ -692,24 +751,23 @@ def test_exact(variant):
     assert variant.params.change <= 0
 """,
     )
-    result = suite.runpytest("--ablation-profile=smoke", "-rs", "--junitxml=out.xml")
+    result = quick.runpytest("--ablation-profile=smoke", "-rs", "--junitxml=out.xml")
     assert result.ret == 0
-    # A slow training is told of in between, and then the letter opens a line.
-    result.stdout.re_match_lines([r"(test_study\.py )?U", ".*1 passed, 1 undecided"])
-    assert "undecided: variant.accuracy.change" in (suite.path / "out.xml").read_text()
+    result.stdout.fnmatch_lines(["test_study.py U.*", "*1 passed, 1 undecided*"])
+    assert "undecided: variant.accuracy.change" in (quick.path / "out.xml").read_text()
 
 
-def test_a_session_ends_with_the_findings(suite: pytest.Pytester) -> None:
+def test_a_session_ends_with_the_findings(quick: pytest.Pytester) -> None:
     """The terminal's last words are the table: baseline, variants, the finding of each."""
     write(
-        suite,
+        quick,
         """
 @pytest.mark.ablation(remove("drop*"))
 def test_it(variant):
     assert variant.accuracy.change <= 1
 """,
     )
-    result = suite.runpytest("--ablation-profile=full", "--ablation-seeds=2")
+    result = quick.runpytest("--ablation-profile=full", "--ablation-seeds=2")
     result.stdout.fnmatch_lines(["*ablation findings*", "*baseline*", "*remove drop*"])
 
 
@@ -754,17 +812,17 @@ def test_a_wrong_option_is_refused_at_the_start(
     result.stderr.fnmatch_lines([message])
 
 
-def test_options_have_ini_twins(suite: pytest.Pytester) -> None:
+def test_options_have_ini_twins(quick: pytest.Pytester) -> None:
     """What is always the same is written once, in the ini file; its paths start there."""
-    write(suite, "def test_it(baseline):\n    assert len(baseline.runs) == 1\n")
-    suite.makeini("""
+    write(quick, "def test_it(baseline):\n    assert len(baseline.runs) == 1\n")
+    quick.makeini("""
 [pytest]
 ablation_profile = full
 ablation_seeds = 1
 ablation_store = kept/here
 """)
-    suite.runpytest().assert_outcomes(passed=1)
-    assert len(list((suite.path / "kept/here/runs").glob("*.json"))) == 1
+    quick.runpytest().assert_outcomes(passed=1)
+    assert len(list((quick.path / "kept/here/runs").glob("*.json"))) == 1
 
 
 def test_images_that_cannot_be_read_end_the_session_in_one_line(suite: pytest.Pytester) -> None:
@@ -781,6 +839,8 @@ def test_the_stand_in_is_announced_loudly(
 ) -> None:
     """Nobody takes a result on shapes10 for one on CIFAR-10."""
     monkeypatch.setenv("KERAS_HOME", str(suite.path / "keras"))
+    few = shapes10.generate
+    monkeypatch.setattr(shapes10, "generate", lambda count, seed: few(min(count, 100), seed))
     monkeypatch.setattr(
         "pytest_ablation.data.keras_cache.ORIGIN", "http://127.0.0.1:9/cifar-10-python.tar.gz"
     )
@@ -978,37 +1038,6 @@ def test_each(variant):
     assert len(runs(suite)) == 6
 
 
-def test_workers_train_each_trial_once_and_report_together(suite: pytest.Pytester) -> None:
-    """Under pytest-xdist each trial is trained once, and one table and one file come out of it."""
-    write(
-        suite,
-        """
-@pytest.mark.parametrize("variant", leave_one_out(net, layers.Dropout), indirect=True)
-def test_each(variant):
-    assert -1 <= variant.accuracy.change.mean
-
-@pytest.mark.ablation(remove("drop1"))
-def test_doubtful(variant):
-    assert variant.accuracy.change >= 0.001
-""",
-    )
-    result = suite.runpytest_subprocess(
-        "-n2", "--ablation-profile=full", "--ablation-seeds=1", "--ablation-export=a.json"
-    )
-    assert result.ret == pytest.ExitCode.OK
-    assert list(pytest_ablation.findings(suite.path / "a.json").verdict) == ["undecided"]
-    result.stdout.fnmatch_lines(
-        [
-            "*ablation findings*",
-            "*3 trainings done, 0 reused*",
-            "0 of 1 claims hold, 1 undecided.",
-            "*2 passed, 1 undecided*",
-        ]
-    )
-    assert len(runs(suite)) == 3
-    assert len(list((suite.path / ".ablation" / "runs").glob("*.npz"))) == 3
-
-
 @pytest.mark.parametrize(
     "arguments", [["-x"], ["-k", "each"], ["--lf"], ["-p", "no:cacheprovider"], ["-m", "none"]]
 )
@@ -1087,7 +1116,7 @@ def test_a_regression_is_studied_by_its_error(suite: pytest.Pytester) -> None:
         def experiment():
             data = EXPERIMENT.data
             data = replace(data, classes=(), y_train=data.y_train / 2, y_test=data.y_test / 2)
-            recipe = Recipe("adam", "mse", batch_size=16, steps_per_epoch=4, metrics="mae")
+            recipe = Recipe("sgd", "mse", batch_size=16, steps_per_epoch=4, metrics="mae")
             return Experiment(net, recipe, data)
         """
     )
@@ -1106,7 +1135,7 @@ def test_a_regression_is_studied_by_its_error(suite: pytest.Pytester) -> None:
         """
     )
     result = suite.runpytest(
-        "--ablation-profile=full", "--ablation-seeds=3", "--html=report.html", "-p", "no:xdist"
+        "--ablation-profile=full", "--ablation-seeds=2", "--html=report.html", "-p", "no:xdist"
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
