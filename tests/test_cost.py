@@ -54,14 +54,6 @@ PUBLISHED = {  # multiply-adds of one 224 × 224 image, in millions
 }
 
 
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Have Keras forget the weights, a hundred million, that it would make when next it can."""
-    yield
-    keras.utils.clear_session()
-
-
-@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_known_architectures_cost_what_was_published(name: str) -> None:
     """In kernels, halved to multiply-adds as papers have them, within what they round off."""
