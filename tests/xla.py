@@ -7,7 +7,6 @@ and arithmetic added up. Its count of a loop is that of one turn, so recurrent l
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -165,7 +164,6 @@ def counted_by_xla(model: keras.Model) -> float:
 
 
 if __name__ == "__main__":
-    sys.modules["tensorflow"] = None  # type: ignore[assignment] # Keras asks for it on JAX too
     warnings.simplefilter("ignore")
     networks = {name: weightless.looked_at(function) for name, (function, _) in NETWORKS.items()}
     counts = {name: (cost.of(m).flops, counted_by_xla(m)) for name, m in networks.items()}
