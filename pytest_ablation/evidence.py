@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_ablation import beside, per_class, settings
@@ -47,6 +47,7 @@ class Entry:
         baseline_params: Of the baseline's.
         baseline: The baseline's runs so far.
         variant: The variant's runs so far; empty where a test is of the baseline.
+        alone: Of an interaction the runs of each of its two ablations alone, by what it edits.
         compared: The comparisons made.
         facts: Of the session: data, source, stand_in, profile, decides_nothing, seeds, alpha,
             tested (examples), device, backend, environment, trained (fingerprints), timed (seconds
@@ -76,6 +77,7 @@ class Entry:
     variant: tuple[Run, ...]
     compared: tuple[Compared, ...]
     facts: Mapping[str, Any]
+    alone: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     layers: tuple[Pair, ...] = ()
     per_class: tuple[ClassChange, ...] = ()
     told: str = ""
@@ -107,6 +109,9 @@ class Entry:
                 **plain,
                 "baseline": tuple(Run(**run) for run in plain["baseline"]),
                 "variant": tuple(Run(**run) for run in plain["variant"]),
+                "alone": {
+                    name: tuple(Run(**run) for run in runs) for name, runs in plain["alone"].items()
+                },
                 "compared": tuple(Compared(**each) for each in plain["compared"]),
                 "layers": tuple(Pair(**each) for each in plain["layers"]),
                 "per_class": tuple(ClassChange(**each) for each in plain["per_class"]),
@@ -140,6 +145,8 @@ def entry_of(
     main = baseline.experiment
     arms = dict.fromkeys((baseline, arm)) if keeps else ()
     difference = subject.difference if subject.baseline else None
+    compared = tuple(subject.asserted.made)
+    parts = subject.parts() if any(each.form == "interaction" for each in compared) else ()
     return Entry(
         test=test,
         outcome=outcome,
@@ -154,7 +161,8 @@ def entry_of(
         baseline_params=baseline.params,
         baseline=baseline.known,
         variant=arm.known if subject.baseline else (),
-        compared=tuple(subject.asserted.made),
+        alone={part.description: part.known for part in parts},
+        compared=compared,
         facts=_facts(arm),
         sample=sample,
         classes=data.classes if data else (),

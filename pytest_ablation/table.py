@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import fmean, stdev
 from typing import Any
 
@@ -162,7 +163,7 @@ class Findings:
         runs = {
             run.fingerprint: run
             for e in entries
-            for run in (*e.baseline, *(() if e.lesion else e.variant))
+            for run in (*e.baseline, *(() if e.lesion else e.variant), *chain(*e.alone.values()))
         }
         fresh = {name for e in entries for name in e.facts["trained"]}
         timed = {name: took for e in entries for name, took in e.facts["timed"].items()}

@@ -591,6 +591,7 @@ def test_single(variant):
     result.stdout.fnmatch_lines(["*test_pair[[]set-units=8-*-set-units=4-in-dense2] PASSED*"])
     result.assert_outcomes(passed=2)
     assert len(runs(quick)) == 8
+    assert "8 trainings done, 0 reused" in " ".join(result.stdout.str().split())
 
 
 def test_times_of_four_arms_are_not_compared(suite: pytest.Pytester) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from pytest_ablation.evidence import Entry
 from pytest_ablation.report import html, spent, terminal, words
 from pytest_ablation.report.export import plain
 from pytest_ablation.table import Findings
@@ -25,6 +26,26 @@ def test_each_arm_says_what_was_trained_and_what_was_there() -> None:
     assert math.isclose(told[-1].total, sum(each.total for each in told[:-1]))
     totals = [each.total for each in told[:-1]]
     assert totals == sorted(totals, reverse=True)
+
+
+def test_what_an_interaction_takes_is_told_of_its_parts() -> None:
+    """Each of the two ablations alone is trained for it, with a test of its own or without."""
+    one, other = runs(0.55, 0.9, wall=7.0), runs(0.56, 0.91, wall=5.0)
+    trained = [run.fingerprint for run in (*one, *other)]
+    both = entry(
+        "test_both",
+        "remove a and b",
+        runs(0.5, 0.9),
+        alone={"remove a": one, "remove b": other},
+        facts={**FACTS, "trained": trained},
+    )
+    findings = Findings()
+    findings.add(Entry.from_plain(both.as_plain()))
+    arms = {each.name: each for each in spent.of(findings)}
+    assert (arms["remove a"].trained, arms["remove a"].seconds) == (2, 14.0)
+    assert (arms["remove b"].trained, arms["remove b"].seconds) == (2, 10.0)
+    assert findings.facts["trained"] == arms[""].trained == 4
+    assert findings.facts["reused"] == arms[""].reused == 4
 
 
 def test_many_arms_are_told_together() -> None:

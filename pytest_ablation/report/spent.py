@@ -11,7 +11,7 @@ from pytest_ablation import hosts
 
 if TYPE_CHECKING:
     from pytest_ablation.run import Run
-    from pytest_ablation.table import Findings, Row
+    from pytest_ablation.table import Findings
 
 MOST = 24
 
@@ -42,26 +42,33 @@ class Spent:
 
 def of(findings: Findings) -> tuple[Spent, ...]:
     """Return what each arm took, the longest first, the least together; what all took is last."""
-    return _grouped(findings, lambda row, run: (row.experiment, row.arm))
+    return _grouped(findings, lambda experiment, arm, run: (experiment, arm))
 
 
 def by_node(findings: Findings) -> tuple[Spent, ...]:
     """Return the same of each node; nothing where all was trained on one machine."""
-    nodes = _grouped(findings, lambda row, run: (hosts.node(run.host) or hosts.UNKNOWN,))
+    nodes = _grouped(
+        findings, lambda experiment, arm, run: (hosts.node(run.host) or hosts.UNKNOWN,)
+    )
     return nodes if len(nodes) > 2 or findings.facts["cluster"] else ()
 
 
-def _grouped(findings: Findings, of: Callable[[Row, Run], tuple[str, ...]]) -> tuple[Spent, ...]:
-    fresh = {each for entry in findings.entries.values() for each in entry.facts["trained"]}
+def _grouped(
+    findings: Findings, of: Callable[[str, str, Run], tuple[str, ...]]
+) -> tuple[Spent, ...]:
+    entries = findings.entries.values()
+    fresh = {each for entry in entries for each in entry.facts["trained"]}
+    studied = [
+        *((row.experiment, row.arm, row.runs) for row in findings.rows() if row.lesion is None),
+        *((entry.experiment, *each) for entry in entries for each in entry.alone.items()),
+    ]  # a lesion is evaluated, not trained
     known: set[str] = set()
     groups: dict[tuple[str, ...], list[Run]] = {}
-    for row in findings.rows():
-        if row.lesion is not None:
-            continue  # it is evaluated, not trained
-        for run in row.runs:
+    for experiment, arm, runs in studied:
+        for run in runs:
             if run.fingerprint not in known:
                 known.add(run.fingerprint)
-                groups.setdefault(of(row, run), []).append(run)
+                groups.setdefault(of(experiment, arm, run), []).append(run)
     spent = [_spent(group[-1], runs, fresh) for group, runs in groups.items()]
     spent.sort(key=lambda each: -each.total)
     if len(spent) > MOST:
