@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,8 +106,15 @@ class Settled:
 
 def _median_limits(ordered: NDArray[np.float64], level: float) -> tuple[float, float]:
     """Return limits of the median, each at a one-sided level; infinite where there are too few."""
-    below = bdtr(np.arange(len(ordered) // 2 + 1), len(ordered), 0.5) if len(ordered) else ()
-    rank = int(np.searchsorted(below, level, side="right"))
+    rank = bisect_right(_below_median(len(ordered)), level)
     if not rank:
         return -math.inf, math.inf
     return float(ordered[rank - 1]), float(ordered[len(ordered) - rank])
+
+
+@lru_cache(maxsize=16)
+def _below_median(count: int) -> list[float]:
+    """Return how probably at most so many of the pairs are below their median: 0, 1, … half."""
+    if not count:
+        return []
+    return cast("list[float]", bdtr(np.arange(count // 2 + 1), count, 0.5).tolist())

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from statistics import fmean
 from typing import Literal
@@ -21,6 +21,7 @@ Outcome = Literal["holds", "violated", "undecided"]
 
 POWER = 0.8  # what "probably" means where seeds are foretold
 MOST_SEEDS = 200  # more are not foretold
+LARGEST_ALPHA = 0.999  # at which something may hold: a p-value above it is 1
 ONE_SEED = "one seed an arm: how trainings differ is not known"
 
 
@@ -132,8 +133,10 @@ def decide(
         if baseline is not None and theirs is not None:
             theirs += [baseline(seed) for seed in range(len(theirs), counts[1])]
         look = _look(ours, theirs, noise)
-        if bound.allows(*look.limits(level(look.count, seeds, alpha))):
-            outcome = "holds"
+        # The limits contain the change: which of the two outcomes it can be is known without them.
+        if bound.allows(look.change):
+            if bound.allows(*look.limits(level(look.count, seeds, alpha))):
+                outcome = "holds"
         elif bound.excludes(*look.limits(level(look.count, seeds, against))):
             outcome = "violated"
         looks.append(look)
@@ -323,12 +326,14 @@ def _reason(look: _Look, noise: float) -> str:
 
 
 def _smallest_alpha(looks: Sequence[_Look], bound: Bound, seeds: tuple[int, int]) -> float:
-    within = [look for look in looks if bound.allows(look.change)]
+    def holds(look: _Look, alpha: float) -> bool:
+        return bound.allows(*look.limits(level(look.count, seeds, alpha)))
 
-    def holds(alpha: float) -> bool:
-        return any(bound.allows(*o.limits(level(o.count, seeds, alpha))) for o in within)
-
-    return bisected(holds)
+    smallest = 1.0
+    for look in reversed(looks):  # the last tells most, and few of the others beat it
+        if bound.allows(look.change) and holds(look, min(smallest, LARGEST_ALPHA)):
+            smallest = bisected(partial(holds, look))
+    return smallest
 
 
 def bisected(holds: Callable[[float], bool]) -> float:
@@ -336,7 +341,7 @@ def bisected(holds: Callable[[float], bool]) -> float:
     low, high = math.log(1e-12), 0.0
     if holds(math.exp(low)):
         return math.exp(low)
-    if not holds(0.999):
+    if not holds(LARGEST_ALPHA):
         return 1.0
     while high - low > 1e-3:
         middle = (low + high) / 2
