@@ -92,7 +92,7 @@ def reported(
         pytester.makeconftest(FED)
     count = len(entries) + others
     pytester.makepyfile(test_study="\n".join(f"def test_{n}(): pass" for n in range(count)))
-    result = pytester.runpytest_subprocess(
+    result = pytester.runpytest(
         "--html=report.html", "--self-contained-html", "-p", "no:xdist", *arguments
     )
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
@@ -124,6 +124,24 @@ def browse(page: Path, *flags: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the pages that several tests look at."""
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture
+def both(pytester: pytest.Pytester, kept: Path) -> list[Path]:
+    """The small study, and a test beside it, in pytest-html's page, and as a page of its own."""
+    pages = [kept / "report.html", kept / "findings.html"]
+    if not pages[-1].exists():
+        entries = list(study().entries.values())
+        reported(pytester, entries, "--ablation-export=findings.html", others=1)
+        for page in pages:
+            shutil.copy(pytester.path / page.name, page)
+    return pages
+
+
 # ------------------------------------------------------------------------------- pytest-html
 
 
@@ -142,14 +160,13 @@ def test_a_suite_without_ablations_looks_as_it_did(pytester: pytest.Pytester) ->
     assert found == {"heads": 4, "cells": 8, "ours": 0}
 
 
-def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> None:
+def test_the_report_of_a_study_works_in_a_browser(both: list[Path]) -> None:
     """Columns are shown and sort by number, rows unfold, and nothing is wider than a phone.
 
     What took time has its name beside it, and not two letters of it to a line.
     """
-    entries = list(study().entries.values())
     found = looked_at(
-        reported(pytester, entries, others=1),
+        both[0],
         """
         const rows = all("tr.collapsible").length
         const folded = () => all("tr.extras-row.hidden").length
@@ -182,7 +199,7 @@ def test_the_report_of_a_study_works_in_a_browser(pytester: pytest.Pytester) -> 
         "fits": True,
         "overflowing": 0,
         "squeezed": 0,
-        "unfolded": len(entries),
+        "unfolded": len(study().entries),
     }
 
 
@@ -209,7 +226,7 @@ def test_c(baseline):
     assert baseline.metric("error").values
 """
     )
-    pytester.runpytest_subprocess(
+    pytester.runpytest(
         "--ablation-profile=smoke", "--html=report.html", "--self-contained-html"
     ).assert_outcomes(passed=1, skipped=1)
 
@@ -243,10 +260,10 @@ def test_c(baseline):
     assert sorted(found["sorted"]) == ["Passed", "Skipped", "Undecided"]
 
 
-def test_tests_are_filtered_by_number(pytester: pytest.Pytester) -> None:
+def test_tests_are_filtered_by_number(both: list[Path]) -> None:
     """A range of changes leaves the tests in it, also after pytest-html has built them anew."""
     found = looked_at(
-        reported(pytester, list(study().entries.values()), others=1),
+        both[0],
         """
         const form = document.querySelector("#results-table").previousElementSibling
         const [least, most] = all("input[type=number]", form)
@@ -325,14 +342,6 @@ def pytest_html_results_summary(prefix, summary, postfix):
 
 
 # ---------------------------------------------------------------------------------- our page
-
-
-@pytest.fixture
-def both(pytester: pytest.Pytester) -> list[Path]:
-    """The small study in pytest-html's page, and as a page of its own."""
-    entries = list(study().entries.values())
-    page = reported(pytester, entries, "--ablation-export=findings.html")
-    return [page, pytester.path / "findings.html"]
 
 
 def test_arms_are_sorted_and_filtered_by_number(both: list[Path]) -> None:
@@ -487,7 +496,7 @@ def test_it(name):
     pass
 """
     )
-    result = pytester.runpytest_subprocess(
+    result = pytester.runpytest(
         *("--html=report.html", "--self-contained-html", "--ablation-export=findings.html")
     )
     result.assert_outcomes(passed=1)
@@ -527,7 +536,7 @@ def test_it(name):
     pass
 """
     )
-    result = pytester.runpytest_subprocess("--html=report.html", "--self-contained-html")
+    result = pytester.runpytest("--html=report.html", "--self-contained-html")
     result.assert_outcomes(passed=1)
     found = looked_at(
         pytester.path / "report.html",
