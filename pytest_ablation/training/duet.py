@@ -18,13 +18,13 @@ import numpy as np
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
-from pytest_ablation.network.precision import built_in
 from pytest_ablation.run import FIRST_LOOK, Duet
 from pytest_ablation.training import augmentation, weighting
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, sees_gpu, without_gradients
-from pytest_ablation.training.examples import as_step, batches, should_be_on_device
-from pytest_ablation.training.fit import compiled, make_variables
+from pytest_ablation.training.examples import batches, should_be_on_device
+from pytest_ablation.training.fit import compiled
+from pytest_ablation.training.step import take
 
 WARM_UP_STEPS = 3
 LEAST_STEPS, MOST_STEPS, ENOUGH_SECONDS = 10, 30, 2.0  # of a few steps
@@ -139,7 +139,6 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     """
     model: Any = compiled(trial)
     recipe = recipes.deserialized(trial.recipe)
-    make_variables(model, recipe, data)
     step_of = weighting.added(augmentation.of(recipe.augmentation, trial.seed), recipe.class_weight)
     on_device = should_be_on_device(data, recipe)
     stream = batches(data, recipe.batch_size, trial.seed, on_device=on_device)
@@ -150,9 +149,7 @@ def stepping(trial: Trial, data: Dataset) -> Step:
     def step() -> Seconds:
         number, (x, y) = next(several)
         wall, processor = time.perf_counter(), time.process_time()
-        batch = as_step(*step_of(number, x, y))
-        with built_in(recipe.precision):  # as a training does
-            model.train_on_batch(*batch)
+        take(model, recipe.precision, *step_of(number, x, y))
         if written is not None:
             with without_gradients():
                 float(keras.ops.sum(written))

@@ -7,7 +7,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_ablation import arrays
 from pytest_ablation.arrays import Arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Trial
 from pytest_ablation.network import blueprint, given
 from pytest_ablation.network.precision import built_in
-from pytest_ablation.network.source import is_keras
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.run import Progress, Run
 from pytest_ablation.training import (
@@ -32,15 +29,13 @@ from pytest_ablation.training import (
     checkpoint,
     initial,
     smoothing,
+    step,
     weighting,
 )
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.device import host, keep_freed_memory
 from pytest_ablation.training.evaluation import Measured, evaluated, overrides
 from pytest_ablation.training.examples import (
-    as_input,
-    as_label,
-    as_step,
     batches,
     final_examples,
     should_be_on_device,
@@ -74,7 +69,6 @@ def train(trial: Trial, data: Dataset, progress: Callable[[Progress], None]) -> 
     assert recipe.steps_per_epoch is not None
     model = compiled(trial)
     data, curve = split(data, recipe)
-    make_variables(model, recipe, data)
     loss = smoothing.plain(recipe.loss) if recipe.label_smoothing else None
     step_of = weighting.added(augmentation.of(recipe.augmentation, trial.seed), recipe.class_weight)
     tell = callbacks.made(
@@ -280,22 +274,6 @@ def compile_as(model: keras.Model, recipe: Recipe) -> None:
         model.train_step = _without_no_weights(model.train_step)
 
 
-def make_variables(model: keras.Model, recipe: Recipe, data: Dataset) -> None:
-    """Make the variables of a network's optimizer, losses and metrics, before its first step.
-
-    TensorFlow traces a step twice that makes variables: 0.4 of the 0.9 seconds that a training of a
-    few small layers took. On Keras's other backends its steps begin with this. A network of the
-    user's own class may make what it likes, and is left to its first step.
-    """
-    if keras.backend.backend() != "tensorflow" or not is_keras(type(model)):
-        return
-    few = slice(recipe.batch_size)
-    x, y = (arrays.taken(part, few) for part in (data.x_test, data.y_test))
-    # What is wrong with a loss or a metric the step says itself.
-    with suppress(Exception), built_in(recipe.precision):
-        model._symbolic_build(data_batch=(as_input(x), as_label(y), None))
-
-
 def _without_no_weights(step: Callable[..., Any]) -> Callable[..., Any]:
     """Return a network's own step that is given a batch as `fit` gives it.
 
@@ -316,15 +294,9 @@ def _without_no_weights(step: Callable[..., Any]) -> Callable[..., Any]:
 def _step(
     model: keras.Model, precision: str, step_of: Given, x: Arrays, y: Arrays, state: State
 ) -> None:
-    """Take one training step; augmenting its examples is part of it, and of its time.
-
-    Step by step and not by `fit`, whose pipeline on TensorFlow sits idle for 5 to 60 seconds before
-    it lets `fit` return.
-    """
+    """Take one training step; augmenting its examples is part of it, and of its time."""
     started = time.perf_counter()
-    batch = as_step(*step_of(state.steps, x, y))
-    with built_in(precision):  # layers of the user's own may make theirs when they are called
-        logs = model.train_on_batch(*batch, return_dict=True)
+    logs = step.take(model, precision, *step_of(state.steps, x, y))
     state.durations.append(time.perf_counter() - started)
     state.steps_of_epoch += 1
     state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}
