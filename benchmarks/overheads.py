@@ -150,6 +150,7 @@ def _many(folder: Path, count: int) -> None:
     _timed([sys.executable, "-c", FILL, str(store)], folder, check=True)
     options = ["--ablation-profile=full", "--ablation-seeds=2", f"--ablation-store={store}"]
     collect = ["--collect-only", "-q"]
+    _pytest(folder, *options, *collect)  # compiles what is imported
     seconds, memory = {}, {}
     for tests in (FEW, count):
         (folder / "test_many.py").write_text(TESTS.format(count=tests))
@@ -176,6 +177,7 @@ def _pytest(folder: Path, *options: str) -> tuple[float, int]:
 def _timed(command: list[str], folder: Path, *, check: bool = False) -> tuple[float, int]:
     """Return the seconds that a command took, and the most memory it had, in kB."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles every module anew
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603 # commands of this file
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
