@@ -52,9 +52,10 @@ def serialized(recipe: Recipe) -> str:
         recipe: The recipe, its steps an epoch known.
 
     Raises:
-        AblationError: An optimizer that Keras does not know, or a setting that does not suit it,
-            the loss, or a training in another process.
+        AblationError: An optimizer that Keras does not know, a metric of several numbers, or a
+            setting that does not suit the optimizer, the loss, or a training in another process.
     """
+    _check_metrics(recipe)
     if recipe.label_smoothing:
         smoothing.smoothed(recipe.loss, recipe.label_smoothing)
     settings = {
@@ -78,28 +79,6 @@ def serialized(recipe: Recipe) -> str:
     )
 
 
-def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
-    """See that a recipe and a network suit the data.
-
-    Raises:
-        AblationError: They do not.
-    """
-    outputs.check(recipe, data, model)
-    _check_metrics(recipe)
-    _check_states(model)
-    augmentation.check(recipe.augmentation, data)
-    weighting.check(recipe.class_weight, data)
-    if recipe.label_smoothing:
-        smoothing.check(model)
-    examples = arrays.count(data.y_train)
-    if recipe.held_out(examples) >= examples:
-        raise AblationError(
-            f"Recipe(validation_split={recipe.validation_split:g}): of {examples:,} training "
-            "examples none would be left."
-        )
-    fractions.check(data, model)
-
-
 def _check_metrics(recipe: Recipe) -> None:
     """See that each metric is one number: a training has no place for more.
 
@@ -121,6 +100,27 @@ def _check_metrics(recipe: Recipe) -> None:
         else:
             continue
         raise AblationError(f"Recipe(metrics=…): {kind} gives a number for each {said}.")
+
+
+def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
+    """See that a recipe and a network suit the data.
+
+    Raises:
+        AblationError: They do not.
+    """
+    outputs.check(recipe, data, model)
+    _check_states(model)
+    augmentation.check(recipe.augmentation, data)
+    weighting.check(recipe.class_weight, data)
+    if recipe.label_smoothing:
+        smoothing.check(model)
+    examples = arrays.count(data.y_train)
+    if recipe.held_out(examples) >= examples:
+        raise AblationError(
+            f"Recipe(validation_split={recipe.validation_split:g}): of {examples:,} training "
+            "examples none would be left."
+        )
+    fractions.check(data, model)
 
 
 def _check_states(model: keras.Model) -> None:
