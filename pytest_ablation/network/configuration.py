@@ -10,37 +10,13 @@ from types import FunctionType
 from typing import Any
 
 import keras
-from keras.src.saving import serialization_lib  # private: see below
 from keras.src.saving.serialization_lib import SafeModeScope  # private: no from_config takes it
-from keras.src.utils import rng_utils  # private: see below
 
 from pytest_ablation.network import lambdas
+from pytest_ablation.network.other_backends import spare_tensorflow
 from pytest_ablation.network.source import is_keras
 
-
-class _WhereImported:
-    """TensorFlow where it is imported already, for Keras on another backend.
-
-    Keras asks of all that it writes whether it is TensorFlow's, and seeds TensorFlow with the rest.
-    It imports it for that, which takes as long as importing Keras: of what was never imported there
-    are no objects, and nothing is drawn.
-    """
-
-    def __init__(self, lazy: Any) -> None:
-        self._lazy = lazy
-
-    @property
-    def available(self) -> bool:
-        return "tensorflow" in sys.modules and bool(self._lazy.available)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._lazy, name)
-
-
-if "tensorflow" not in sys.modules:
-    for _asks in (serialization_lib, rng_utils):
-        if hasattr(_asks, "tf"):
-            _asks.tf = _WhereImported(_asks.tf)
+spare_tensorflow()  # before Keras writes anything
 
 
 def deserialized(config: Any) -> Any:

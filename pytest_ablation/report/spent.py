@@ -58,10 +58,11 @@ def _grouped(
 ) -> tuple[Spent, ...]:
     entries = findings.entries.values()
     fresh = {each for entry in entries for each in entry.facts["trained"]}
+    # A lesion is evaluated, not trained.
     studied = [
         *((row.experiment, row.arm, row.runs) for row in findings.rows() if row.lesion is None),
         *((entry.experiment, *each) for entry in entries for each in entry.alone.items()),
-    ]  # a lesion is evaluated, not trained
+    ]
     known: set[str] = set()
     groups: dict[tuple[str, ...], list[Run]] = {}
     for experiment, arm, runs in studied:
