@@ -10,12 +10,13 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import accumulate
-from statistics import fmean
 from typing import Literal
 
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
+
+from pytest_ablation.look import Look, look_at, quantile
 
 Outcome = Literal["holds", "violated", "undecided"]
 
@@ -125,14 +126,14 @@ def decide(
     against = alpha / comparisons / max(1, len(bound.edges))
     ours: list[float] = []
     theirs: list[float] | None = None if baseline is None else []
-    looks: list[_Look] = []
+    looks: list[Look] = []
     outcome: Outcome = "undecided"
     counts = seeds[0], seeds[0]
     while outcome == "undecided" and max(counts) <= seeds[1]:
         ours += [variant(seed) for seed in range(len(ours), counts[0])]
         if baseline is not None and theirs is not None:
             theirs += [baseline(seed) for seed in range(len(theirs), counts[1])]
-        look = _look(ours, theirs, noise)
+        look = look_at(ours, theirs, noise)
         # The limits contain the change: which of the two outcomes it can be is known without them.
         if bound.allows(look.change):
             if bound.allows(*look.limits(level(look.count, seeds, alpha))):
@@ -171,7 +172,7 @@ def estimate(
         alpha: How often each limit may err.
         noise: A floor on the standard error of one value.
     """
-    look = _look(variant, baseline, noise)
+    look = look_at(variant, baseline, noise)
     return look.change, *look.limits(alpha)
 
 
@@ -207,126 +208,17 @@ def level(count: float, seeds: tuple[int, int], alpha: float) -> float:
     return alpha * (count - 1) / (most - 1) / spent
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What there is to see with some seeds.
-
-    Attributes:
-        change: Difference of the means; without a baseline, the mean.
-        counts: Seeds in the arms.
-        shares: Each arm's share in the square of the change's standard error.
-    """
-
-    change: float
-    counts: tuple[int, ...]
-    shares: tuple[float, ...]
-
-    @cached_property
-    def count(self) -> float:
-        """Seeds an arm, the mean of both."""
-        return fmean(self.counts)
-
-    @cached_property
-    def error(self) -> float:
-        """The change's standard error."""
-        return math.sqrt(sum(self.shares))
-
-    @cached_property
-    def balance(self) -> float:
-        """How alike the arms' shares are: 0 where one has it all, 1 where they are equal."""
-        parts = self._parts
-        return 2 * math.prod(parts) / sum(each**2 for each in parts) if len(parts) > 1 else 0.0
-
-    @cached_property
-    def freedom(self) -> float:
-        """Satterthwaite's degrees of freedom, as if the shares were known."""
-        each = zip(self._parts, self.counts, strict=True)
-        return sum(self._parts) ** 2 / sum(part**2 / (count - 1) for part, count in each)
-
-    @cached_property
-    def _parts(self) -> list[float]:
-        """The shares over the largest, whose squares are numbers; none where that is no number."""
-        largest = max(self.shares)
-        return [each / largest for each in self.shares] if 0 < largest < math.inf else []
-
-    @property
-    def next_counts(self) -> tuple[int, int]:
-        """The seeds of the next look: one more of the arm that tells most, or of the other."""
-        least, most = min(self.counts), max(self.counts)
-        if least < most:
-            return most, most
-        if len(self.counts) == 1 or least == 1:
-            return least + 1, least + 1
-        ours, theirs = self.shares
-        return (least + 1, least) if ours > theirs else (least, least + 1)
-
-    def limits(self, level: float) -> tuple[float, float]:
-        """Return the lower and the upper limit of the change, each at a one-sided level.
-
-        From a level of a half they are the change itself, and never cross.
-        """
-        half = self.error
-        if half and min(self.counts) == 1:
-            half *= max(0.0, float(ndtri(1 - level))) if level else math.inf
-        elif 0 < half < math.inf:
-            fewest = min(self.counts)
-            half *= max(0.0, _quantile(fewest, self.freedom, self.balance, level))
-        return self.change - half, self.change + half
-
-
-def _look(ours: Sequence[float], theirs: Sequence[float] | None, noise: float) -> _Look:
-    arms = [ours] if theirs is None else [ours, theirs]
-    means = [fmean(values) for values in arms]
-    return _Look(
-        change=means[0] - sum(means[1:]),
-        counts=tuple(map(len, arms)),
-        shares=tuple(
-            _square_of_mean(values, mean, noise) for values, mean in zip(arms, means, strict=True)
-        ),
-    )
-
-
-def _square_of_mean(values: Sequence[float], mean: float, noise: float) -> float:
-    """Return the square of a mean's standard error; of one value it is known by its noise only."""
-    if len(values) == 1:
-        return noise**2 or math.inf
-    # A product, since a power of what is beyond a float raises.
-    variance = sum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
-    return max(variance, noise**2) / len(values)
-
-
-def _quantile(fewest: int, freedom: float, balance: float, level: float) -> float:
-    """Return how many standard errors a limit is away: Student's t, its freedom near Welch's.
-
-    Satterthwaite's degrees of freedom take the arms' shares in the error as if they were known.
-    With few seeds and at small levels they are a matter of luck, and one arm's values that happen
-    to lie close together make Welch's test err up to 3.5 times too often where the other arm hardly
-    varies (three seeds, level 0.0005). A power of the balance draws the freedom towards that of the
-    arm with the fewest seeds, which is safe at any variances, the more so the fewer the seeds and
-    the smaller the level.
-
-    Sources: Welch, "The generalization of 'Student's' problem when several different population
-    variances are involved", Biometrika 34 (1947); Hsu, "Contribution to the theory of 'Student's'
-    t-test as applied to the problem of two samples", Statistical Research Memoirs 2 (1938).
-    """
-    if level <= 0:
-        return math.inf
-    least = fewest - 1
-    power = max(2.0, 1 / (least * math.sqrt(level)))
-    return float(stdtrit(least + (freedom - least) * balance ** (power - 1), 1 - level))
-
-
 # ----------------------------------------------------------------------------- what else is asked
 
 
-def _reason(look: _Look, noise: float) -> str:
+def _reason(look: Look, noise: float) -> str:
     if min(look.counts) > 1:
         return ""
     return f"{ONE_SEED}, only the noise of the test set" if noise else ONE_SEED
 
 
-def _smallest_alpha(looks: Sequence[_Look], bound: Bound, seeds: tuple[int, int]) -> float:
-    def holds(look: _Look, alpha: float) -> bool:
+def _smallest_alpha(looks: Sequence[Look], bound: Bound, seeds: tuple[int, int]) -> float:
+    def holds(look: Look, alpha: float) -> bool:
         return bound.allows(*look.limits(level(look.count, seeds, alpha)))
 
     smallest = 1.0
@@ -350,7 +242,7 @@ def bisected(holds: Callable[[float], bool]) -> float:
 
 
 def _needed(
-    look: _Look, bound: Bound, seeds: tuple[int, int], alpha: float, against: float
+    look: Look, bound: Bound, seeds: tuple[int, int], alpha: float, against: float
 ) -> int | None:
     margin = min((abs(look.change - edge) for edge in bound.edges), default=0.0)
     return seeds_to_tell(
@@ -399,7 +291,7 @@ def smallest_detectable(deviation: float, *, seeds: tuple[int, int], alpha: floa
 
 def _detectable(error: float, seeds: tuple[int, int], alpha: float, balance: float) -> float:
     most = seeds[1]
-    critical = _quantile(most, (most - 1) * (1 + balance), balance, level(most, seeds, alpha))
+    critical = quantile(most, (most - 1) * (1 + balance), balance, level(most, seeds, alpha))
     return float(critical + ndtri(POWER)) * error / math.sqrt(most)
 
 
