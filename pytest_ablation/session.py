@@ -82,14 +82,24 @@ def get_ready(config: pytest.Config, arms: int) -> None:
     others = options.plan(config) or options.executor(config) != "local"
     if others or "PYTEST_XDIST_WORKER" in os.environ or "keras" not in sys.modules:
         return
-    if not store.keys("runs"):
-        from pytest_ablation.training.device import sees_gpu
+    if store.keys("runs"):
+        return
+    from pytest_ablation.training.device import gpus, sees_gpu
 
-        machine.share_gpus()
-        executor = _executor(config, store, sees_gpu())
+    machine.share_gpus()
+
+    def start(*, expects_gpu: bool) -> Executor:
+        executor = _executor(config, store, expects_gpu)
         if isinstance(executor, Workers):
             executor.get_ready(arms)
             config.stash[READY] = executor
+        return executor
+
+    # Before Keras is asked here, which takes as long as a worker takes to wake the GPU.
+    executor = start(expects_gpu=bool(gpus()))
+    if gpus() and not sees_gpu():
+        executor.close()
+        start(expects_gpu=False)
 
 
 def _ready(config: pytest.Config, trainer: str) -> Executor | None:

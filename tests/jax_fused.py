@@ -52,11 +52,12 @@ from pytest_ablation.training import (
     fused_networks,
     fused_steps,
     fused_training,
+    initial,
 )
 from pytest_ablation.verdict import Bound
 from tests.test_fit import experiment as experiment_of
 from tests.test_fit import halving, measured_losses, measuring, rebuilding, softening, tagged
-from tests.tiny import EXPERIMENT, data
+from tests.tiny import EXPERIMENT, data, net, with_weights
 
 SEEDS = (0, 1)
 ROUNDING = 1e-3  # of 48 steps; another mask, order of images or weight makes ten times as much
@@ -78,6 +79,14 @@ def convolutional() -> keras.Model:
             layers.Dense(2, activation="softmax", name="classes"),
         ]
     )
+
+
+def adapted() -> keras.Model:
+    """Return a network with a layer that notes what it computes of the weights it is given."""
+    normalization = layers.Normalization(name="normalization")
+    normalization.adapt(data().x_train[:50] / 255)
+    classes = layers.Dense(2, activation="softmax", name="classes")
+    return keras.Sequential([keras.Input((4, 4, 3)), normalization, layers.Flatten(), classes])
 
 
 def steep() -> keras.Model:
@@ -211,6 +220,9 @@ EXPERIMENTS = {
     ),
     "callbacks": train_with(callbacks=CALLBACKS)(EXPERIMENT),
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
+    "adapted": use(adapted)(EXPERIMENT),
+    "given weights": use(with_weights(net, 0.1))(EXPERIMENT),
+    "numbers in the optimizer": train_with(optimizer="nadam")(EXPERIMENT),
     "masked": tagged(),
     "own loss": rebuilding_experiment(),
 }
@@ -230,7 +242,9 @@ def study(folder: Path) -> Study:
 def trials_of(experiment: Experiment, seeds: tuple[int, ...] = SEEDS) -> list[Trial]:
     """Return the experiment's trials at full length."""
     arm = Arm(study(Path("nowhere")), experiment, "test")
-    return [arm.trial(seed) for seed in seeds]
+    trials = [arm.trial(seed) for seed in seeds]
+    initial.provide({trial.initial_weights: lambda: arm.given for trial in trials})
+    return trials
 
 
 def step_by_step(experiment: Experiment, seeds: tuple[int, ...] = SEEDS) -> list[Run]:
@@ -533,7 +547,7 @@ def test_what_is_needed_is_compiled_at_once(
         if event == "/jax/core/compile/backend_compile_duration":
             compiled[threading.current_thread()].append(kwargs["fun_name"])
 
-    monkeypatch.setattr(fused_networks, "sees_gpu", lambda: True)
+    monkeypatch.setattr(fused_training, "sees_gpu", lambda: True)
     experiment = train_with(steps_per_epoch=steps_per_epoch, epochs=2)(use(net)(EXPERIMENT))
     jax.monitoring.register_event_duration_secs_listener(listen)
     runs = together(experiment)
@@ -544,6 +558,24 @@ def test_what_is_needed_is_compiled_at_once(
         *chain(*compiled.values())
     }
     assert [run.steps for run in runs] == [2 * steps_per_epoch for _ in SEEDS]
+
+
+def test_steps_are_compiled_before_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes longest begins first, and weights are made meanwhile."""
+    prepared, built, order = fused_steps.Steps.prepared, fused_networks.built, list[str]()
+
+    def preparing(*given: Any) -> Any:
+        order.append("steps")
+        return prepared(*given)
+
+    def building(trials: Any) -> Any:
+        order.append("weights")
+        return built(trials)
+
+    monkeypatch.setattr(fused_steps.Steps, "prepared", preparing)
+    monkeypatch.setattr(fused_training, "built", building)
+    together(train_with(epochs=1)(EXPERIMENT))
+    assert order == ["steps", "weights"]
 
 
 @pytest.mark.slow

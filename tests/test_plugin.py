@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -1195,3 +1196,41 @@ def test_plain():
     result.stdout.fnmatch_lines(["*Recipe(loss=…): functools.partial(*cannot be found by another*"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
     assert "1 passed" in result.stdout.str()
+
+
+def test_a_gpu_that_keras_cannot_use_counts_for_nothing(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver may list some where the backend is one for the CPU: trainings are shared out so.
+
+    A worker of a GPU would be told of its own alone.
+    """
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    suite.makepyfile(
+        callback="""
+import os, keras
+
+class Tell(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        with open("told", "a") as file:
+            print(os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"], file=file)
+"""
+    )
+    write(
+        suite,
+        """
+from tiny import EXPERIMENT
+from callback import Tell
+
+@pytest.fixture(scope="session")
+def experiment():
+    return train_with(callbacks=Tell, epochs=1)(EXPERIMENT)
+
+def test_learns(baseline):
+    assert baseline.accuracy >= 0
+""",
+    )
+    result = suite.runpytest("--ablation-workers=1", "--ablation-seeds=1")
+    result.assert_outcomes(passed=1)
+    pid, gpus = (suite.path / "told").read_text().split()
+    assert (int(pid) != os.getpid(), gpus) == (True, "0,1,2")

@@ -245,10 +245,15 @@ def values(variables: Sequence[Any]) -> list[NDArray[Any]]:
         return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
-def compiled(trial: Trial) -> keras.Model:
-    """Return the trial's network with its initial weights, ready to train."""
+def compiled(trial: Trial, recipe: Recipe | None = None) -> keras.Model:
+    """Return the trial's network with its initial weights, ready to train.
+
+    Args:
+        trial: Which.
+        recipe: Its recipe, if it has been read; the optimizer is this network's from now on.
+    """
     keep_freed_memory()
-    recipe = recipes.deserialized(trial.recipe)
+    recipe = recipe or recipes.deserialized(trial.recipe)
     with built_in(recipe.precision):
         model = blueprint.build(trial.model, trial.seed)
         if trial.initial_weights:

@@ -15,38 +15,91 @@ import numpy as np
 from pytest_ablation import arrays
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.experiment import Trial
-from pytest_ablation.network import blueprint
 from pytest_ablation.network.precision import built_in
 from pytest_ablation.network.weightless import without_weights
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import fit
 from pytest_ablation.training.augmentation import Augmenting
-from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.examples import as_input, as_label
 
 
-def built(
-    trials: Sequence[Trial], recipe: Recipe, augmenting: Augmenting | None, data: Dataset
-) -> list[Any]:
-    """Return the networks of trials, compiled, with all variables that a training has.
+def outlined(trial: Trial, recipe: Recipe, data: Dataset) -> Any | None:
+    """Return a trial's network, compiled, with all variables that a training has and no weights.
+
+    From it all can be compiled before there are weights. Of a network that has code of the user's
+    own, or cannot do without weights, there is none.
 
     Args:
-        trials: Alike but for their seeds; those of one seed share a network.
-        recipe: How they are trained.
-        augmenting: What augments their examples, if anything does; its variables are made too.
+        trial: Which.
+        recipe: How it is trained; its optimizer is this network's from now on.
         data: Examples, of which the shapes count.
     """
-    if sees_gpu() and not trials[0].sources:
-        _compile_initial(trials[0], recipe.precision)
-    of_seed = {trial.seed: trial for trial in trials}
-    made = {seed: fit.compiled(trial) for seed, trial in of_seed.items()}
-    models = [made[trial.seed] for trial in trials]
-    # Callbacks ask a network's metrics whether more is better.
-    for model in models if recipe.callbacks else models[:1]:
-        _build(model, recipe.precision, augmenting, data)
-    for model in models:
+    if trial.sources:
+        return None
+    with suppress(Exception):
+        with without_weights():
+            model = fit.compiled(trial, recipe)
+            complete(model, recipe.precision, data)
+        _build_optimizer(model)
+        return model
+    return None
+
+
+def _build_optimizer(model: Any) -> None:
+    """Make the variables of a model's optimizer, without values where it can do without."""
+    optimizer = model.optimizer
+    settings = optimizer.get_config()
+    try:
+        with without_weights():
+            optimizer.build(model.trainable_variables)
+    except ValueError:  # Nadam and Adafactor make some of numbers
+        model.optimizer = type(optimizer).from_config(settings)
         model.optimizer.build(model.trainable_variables)
-    return models
+
+
+def compile_initial(outline: Any) -> None:
+    """Have JAX compile what makes a network's variables, all at once.
+
+    Each is a program of its own, and of a network that is built one waits for another.
+    """
+    variables = [*outline.variables, *outline.optimizer.variables]
+    with suppress(Exception), ThreadPoolExecutor() as threads:
+        list(threads.map(lambda variable: variable.value, variables))  # computed, having none
+
+
+def built(trials: Sequence[Trial]) -> list[Any]:
+    """Return the networks of trials, compiled; those of one seed share a network."""
+    made = {seed: fit.compiled(trial) for seed, trial in {t.seed: t for t in trials}.items()}
+    return [made[trial.seed] for trial in trials]
+
+
+def complete(model: Any, precision: str, data: Dataset) -> None:
+    """Make the variables of a model's losses and metrics, from shapes.
+
+    Computed operation by operation, each would be a program to be compiled.
+    """
+    given, labels = _one(data)
+
+    def measure(values: Any, answers: Any) -> None:
+        with keras.StatelessScope([*zip(model.variables, values, strict=True)]):
+            model._compute_loss(given, labels, answers, None, training=False)
+            model.compute_metrics(given, labels, answers)
+
+    with keras.StatelessScope():  # at its end the variables made in it get their values
+        with built_in(precision):  # layers of the user's own may make theirs when they are called
+            answers = jax.eval_shape(partial(model, training=False), given)
+        jax.eval_shape(measure, [*map(_shape, model.variables)], answers)
+
+
+def complete_augmenting(augmenting: Augmenting, data: Dataset) -> None:
+    """Make the variables of layers that augment, as `complete` does of a model's."""
+    with keras.StatelessScope():
+        jax.eval_shape(partial(augmenting.changed, compute=augmenting), *_one(data))
+
+
+def shapes(model: Any, count: int) -> Any:
+    """Return what `stacked` gives of so many such networks, without its values."""
+    return tuple([_shape(each, count) for each in part] for part in _parts(model))
 
 
 def stacked(models: Sequence[Any]) -> Any:
@@ -70,46 +123,15 @@ def give_back(models: Sequence[Any], variables: Any) -> None:
                 variable.assign(value[i])
 
 
-def _compile_initial(trial: Trial, precision: str) -> None:
-    """Have JAX compile what makes a network's weights, and an optimizer's zeros, all at once.
-
-    Each is a program of its own, and of a network that is built one waits for another.
-    """
-    with suppress(Exception), built_in(precision), without_weights():
-        variables = blueprint.build(trial.model, trial.seed).variables
-
-        def make(variable: Any) -> None:
-            initial = variable.value  # computed, since it has none
-            keras.ops.zeros(initial.shape, initial.dtype)
-
-        with ThreadPoolExecutor() as threads:
-            list(threads.map(make, variables))
-
-
-def _build(model: Any, precision: str, augmenting: Augmenting | None, data: Dataset) -> None:
-    """Make the variables of a model's losses and metrics, and of layers that augment, from shapes.
-
-    Computed operation by operation, each would be a program to be compiled.
-    """
+def _one(data: Dataset) -> tuple[Any, Any]:
+    """Return one example and its label."""
     x, y = (arrays.taken(part, slice(0, 1)) for part in (data.x_test, data.y_test))
-    given, labels = as_input(x), as_label(y)
-    specification = arrays.mapped(lambda a: keras.KerasTensor(a.shape, a.dtype.name), given)
-    with built_in(precision):  # layers of the user's own may make theirs when they are called
-        specified = model.compute_output_spec(specification)
-    answers = keras.tree.map_structure(
-        lambda each: jax.ShapeDtypeStruct(each.shape, each.dtype),  # type: ignore[no-untyped-call]
-        specified,
-    )
+    return as_input(x), as_label(y)
 
-    def measure(given: Any, answers: Any, labels: Any) -> Any:
-        model._compute_loss(given, labels, answers, None, training=False)
-        model.compute_metrics(given, labels, answers)
 
-    with keras.StatelessScope([(each, each.value) for each in model.variables]):
-        jax.eval_shape(measure, given, answers, labels)
-    if augmenting is not None:
-        with keras.StatelessScope():
-            jax.eval_shape(partial(augmenting.changed, compute=augmenting), given, labels)
+def _shape(tensor: Any, *before: int) -> Any:
+    shape = (*before, *tensor.shape)
+    return jax.ShapeDtypeStruct(shape, tensor.dtype)  # type: ignore[no-untyped-call]
 
 
 def _parts(model: Any) -> tuple[list[Any], list[Any], list[Any]]:

@@ -25,6 +25,7 @@ from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, callbacks, checkpoint, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
+from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.evaluation import Measured
 from pytest_ablation.training.examples import (
     as_label,
@@ -34,7 +35,16 @@ from pytest_ablation.training.examples import (
 )
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
-from pytest_ablation.training.fused_networks import built, give_back, stacked
+from pytest_ablation.training.fused_networks import (
+    built,
+    compile_initial,
+    complete,
+    complete_augmenting,
+    give_back,
+    outlined,
+    shapes,
+    stacked,
+)
 from pytest_ablation.training.fused_steps import Steps, Way
 
 STEPS_OF_A_PROGRAM = 10  # about
@@ -79,9 +89,10 @@ class FusedTraining:
         self.recipe = recipes.deserialized(self.trials[0].recipe)
         self.seen, self.curve = split(self.data, self.recipe)
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
-        self.models = built(self.trials, self.recipe, self.augmenting, self.data)
-        self.model = self.models[0]
-        self.variables = stacked(self.models)
+        if self.augmenting is not None:
+            complete_augmenting(self.augmenting, self.data)
+        self._outline = outlined(self.trials[0], self.recipe, self.data)
+        self.variables: Any = None
         self.states = [State() for _ in self.trials]
         self.before = 0.0
         self._resume()
@@ -90,21 +101,47 @@ class FusedTraining:
         self._ahead: Begun | None = None
 
     def compile(self, *, evaluates: bool = True) -> None:
-        """Compile what takes steps and, at once, what measures at an epoch's end.
+        """Compile what takes steps and what measures at an epoch's end, and make what is trained.
+
+        All at once, the steps first, since they take longest.
 
         Args:
             evaluates: Whether anything will be measured.
         """
-        jobs = []
-        if evaluates:
-            examples = self.curve, (self.seen.x_test, self.seen.y_test)
-            jobs += self._evaluation.prepared(self.variables, *examples)
+        with ThreadPoolExecutor() as threads:
+            jobs = [threads.submit(job) for job in self._programs(evaluates=evaluates)]
+            if self.variables is None:
+                if self._outline is not None and sees_gpu():
+                    compile_initial(self._outline)
+                self.variables = stacked(self.models)
+            for each in jobs:
+                each.result()
+
+    def _programs(self, *, evaluates: bool) -> Iterator[Callable[[], None]]:
+        """Yield what compiles each program, in whatever thread it is called."""
+        variables = shapes(self.model, len(self.trials))
         shape = len(self.trials), self.at_a_time, self.recipe.batch_size
         drawn = np.zeros(shape, np.int32), self._augmenting_states(0, self.at_a_time)
-        jobs.append(self._steps.prepared(self.variables, drawn))
-        with ThreadPoolExecutor() as threads:
-            for each in [threads.submit(job) for job in jobs]:
-                each.result()
+        yield self._steps.prepared(variables, drawn)
+        if evaluates:
+            examples = self.curve, (self.seen.x_test, self.seen.y_test)
+            yield from self._evaluation.prepared(variables, *examples)
+
+    @property
+    def model(self) -> Any:
+        """The network that programs are made of, whose variables they are given."""
+        return self.models[0] if self._outline is None else self._outline
+
+    @cached_property
+    def models(self) -> list[Any]:
+        """The networks, a trial each, with their initial weights."""
+        models = built(self.trials)
+        # Callbacks ask a network's metrics whether more is better.
+        for model in models if self.recipe.callbacks else models[: self._outline is None]:
+            complete(model, self.recipe.precision, self.data)
+        for model in models:
+            model.optimizer.build(model.trainable_variables)
+        return models
 
     def tell(self) -> None:
         """Tell where the training is, before its first step too."""
@@ -372,4 +409,6 @@ class FusedTraining:
         self.states = [State(**each) for each in told["states"]]
         self.before = max(state.wall for state in self.states)
         left = iter(values)
-        self.variables = tuple([jnp.asarray(next(left)) for _ in part] for part in self.variables)
+        self.variables = tuple(
+            [jnp.asarray(next(left)) for _ in part] for part in shapes(self.model, len(self.trials))
+        )
