@@ -89,6 +89,13 @@ def adapted() -> keras.Model:
     return keras.Sequential([keras.Input((4, 4, 3)), normalization, layers.Flatten(), classes])
 
 
+def bent() -> keras.Model:
+    """Return a network with a layer in the place of an activation, which is built when called."""
+    dense = layers.Dense(8, activation=layers.PReLU(), name="dense")
+    classes = layers.Dense(2, activation="softmax", name="classes")
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), dense, classes])
+
+
 def steep() -> keras.Model:
     """Return a network whose loss is not finite before long."""
     return keras.Sequential(
@@ -221,6 +228,7 @@ EXPERIMENTS = {
     "callbacks": train_with(callbacks=CALLBACKS)(EXPERIMENT),
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
     "adapted": use(adapted)(EXPERIMENT),
+    "built when called": use(bent)(EXPERIMENT),
     "given weights": use(with_weights(net, 0.1))(EXPERIMENT),
     "numbers in the optimizer": train_with(optimizer="nadam")(EXPERIMENT),
     "masked": tagged(),

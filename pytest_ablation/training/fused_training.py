@@ -136,9 +136,13 @@ class FusedTraining:
     def models(self) -> list[Any]:
         """The networks, a trial each, with their initial weights."""
         models = built(self.trials)
+        outline = self._outline
+        # Some layers are built when they are called.
+        is_whole = outline is not None and len(models[0].weights) == len(outline.weights)
         # Callbacks ask a network's metrics whether more is better.
-        for model in models if self.recipe.callbacks else models[: self._outline is None]:
-            complete(model, self.recipe.precision, self.data)
+        if self.recipe.callbacks or not is_whole:
+            for model in dict.fromkeys(models):
+                complete(model, self.recipe.precision, self.data)
         for model in models:
             model.optimizer.build(model.trainable_variables)
         return models
