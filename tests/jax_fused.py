@@ -126,6 +126,21 @@ class Noisy(layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
         return {**super().get_config(), "seed": self.seed}
 
 
+class Adding(layers.Layer):  # type: ignore[misc] # as above
+    """Adds to the loss."""
+
+    def call(self, x: Any) -> Any:
+        """Return the input, having added a number for each example."""
+        self.add_loss(0.01 * keras.ops.sum(x**2, axis=-1))
+        return x
+
+
+def adding() -> keras.Model:
+    """Return a network whose loss has a number of each example."""
+    classes = layers.Dense(2, activation="softmax", name="classes")
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), Adding(), classes])
+
+
 def two_ended() -> keras.Model:
     """Return a network of two inputs and two outputs."""
     left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
@@ -229,6 +244,7 @@ EXPERIMENTS = {
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
     "adapted": use(adapted)(EXPERIMENT),
     "built when called": use(bent)(EXPERIMENT),
+    "added to the loss": use(adding)(EXPERIMENT),
     "given weights": use(with_weights(net, 0.1))(EXPERIMENT),
     "numbers in the optimizer": train_with(optimizer="nadam")(EXPERIMENT),
     "masked": tagged(),

@@ -138,7 +138,8 @@ class Evaluation:
         def answers(variables: Any, x: Any) -> Any:
             with self.layers(), self._with(variables, adds=True) as scope:
                 given = self.model(arrays.mapped(scaled, x), training=False)
-            return (given, masks.of_all(given)), jnp.asarray(sum(scope.losses), "float32")
+            losses = sum(map(jnp.sum, scope.losses))
+            return (given, masks.of_all(given)), jnp.asarray(losses, "float32")
 
         return jax.jit(jax.vmap(answers, in_axes=(0, None)))
 
