@@ -141,6 +141,12 @@ def adding() -> keras.Model:
     return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), Adding(), classes])
 
 
+def frozen() -> keras.Model:
+    """Return a network of which no weight is trained."""
+    classes = layers.Dense(2, activation="softmax", trainable=False, name="classes")
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), classes])
+
+
 def two_ended() -> keras.Model:
     """Return a network of two inputs and two outputs."""
     left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
@@ -245,6 +251,7 @@ EXPERIMENTS = {
     "adapted": use(adapted)(EXPERIMENT),
     "built when called": use(bent)(EXPERIMENT),
     "added to the loss": use(adding)(EXPERIMENT),
+    "nothing trained": use(frozen)(EXPERIMENT),
     "given weights": use(with_weights(net, 0.1))(EXPERIMENT),
     "numbers in the optimizer": train_with(optimizer="nadam")(EXPERIMENT),
     "masked": tagged(),

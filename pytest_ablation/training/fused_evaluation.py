@@ -56,7 +56,7 @@ class Evaluation:
             variables: As `begun` will be given.
             examples: What will be measured together, and its labels.
         """
-        state = self._metrics_of(len(variables[0][0]))
+        state = self._metrics_of(_count(variables))
         answers, scores = {}, {}
         for x, y in examples:
             n, part = arrays.count(x), arrays.taken(x, slice(AT_A_TIME))
@@ -86,7 +86,7 @@ class Evaluation:
         Returns:
             What waits for it, and gives what is measured of each network.
         """
-        n, networks = arrays.count(x), len(variables[0][0])
+        n, networks = arrays.count(x), _count(variables)
         state, logs = self._metrics_of(networks), {}
         loss: Any = np.zeros(networks)
         added: list[tuple[Any, float]] = []
@@ -176,6 +176,11 @@ class Evaluation:
             *more,
         ]
         return keras.StatelessScope(mapping, collect_losses=adds)
+
+
+def _count(variables: Any) -> int:
+    """Return how many networks have variables, of whose optimizers each has some."""
+    return len(jax.tree.leaves(variables)[0])
 
 
 def _specified(n: int, array: Any) -> Any:
