@@ -163,6 +163,26 @@ def rebuilding_experiment() -> Experiment:
     return experiment_of(rebuilding, "mse", (), x, x)
 
 
+class Spread(keras.metrics.Metric):  # type: ignore[misc] # as above
+    """Sums up, and begins with another number than it was made with."""
+
+    def __init__(self, name: str = "spread", **settings: Any) -> None:
+        super().__init__(name=name, **settings)
+        self.total = self.add_variable((), "ones", name="total")
+
+    def update_state(self, y: Any, answers: Any, sample_weight: Any = None) -> None:
+        """Take in some answers."""
+        self.total.assign_add(keras.ops.sum(answers**2))
+
+    def result(self) -> Any:
+        """Return the sum."""
+        return keras.ops.convert_to_tensor(self.total)
+
+    def reset_state(self) -> None:
+        """Begin."""
+        self.total.assign(0.0)
+
+
 class Own(keras.callbacks.Callback):  # type: ignore[misc] # as above
     """Might do anything with the network."""
 
@@ -252,6 +272,7 @@ EXPERIMENTS = {
     "built when called": use(bent)(EXPERIMENT),
     "added to the loss": use(adding)(EXPERIMENT),
     "nothing trained": use(frozen)(EXPERIMENT),
+    "own metric": train_with(metrics=[Spread()])(EXPERIMENT),
     "given weights": use(with_weights(net, 0.1))(EXPERIMENT),
     "numbers in the optimizer": train_with(optimizer="nadam")(EXPERIMENT),
     "masked": tagged(),

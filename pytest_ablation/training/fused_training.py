@@ -143,6 +143,7 @@ class FusedTraining:
         if self.recipe.callbacks or not is_whole:
             for model in dict.fromkeys(models):
                 complete(model, self.recipe.precision, self.data)
+                model.reset_metrics()  # one of the user's own may begin otherwise than it is made
         for model in models:
             model.optimizer.build(model.trainable_variables)
         return models
