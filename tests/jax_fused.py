@@ -147,6 +147,13 @@ def frozen() -> keras.Model:
     return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), classes])
 
 
+def recurrent() -> keras.Model:
+    """Return a network that draws masks in inference too."""
+    unit = layers.GRU(4, dropout=0.3, recurrent_dropout=0.3, name="unit")
+    classes = layers.Dense(2, activation="softmax", name="classes")
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.Reshape((4, 12)), unit, classes])
+
+
 def two_ended() -> keras.Model:
     """Return a network of two inputs and two outputs."""
     left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
@@ -272,6 +279,7 @@ EXPERIMENTS = {
     "built when called": use(bent)(EXPERIMENT),
     "added to the loss": use(adding)(EXPERIMENT),
     "nothing trained": use(frozen)(EXPERIMENT),
+    "recurrent": use(recurrent)(EXPERIMENT),
     "own metric": train_with(metrics=[Spread()])(EXPERIMENT),
     "given weights": use(with_weights(net, 0.1))(EXPERIMENT),
     "numbers in the optimizer": train_with(optimizer="nadam")(EXPERIMENT),

@@ -125,6 +125,34 @@ def test_the_same_trial_gives_the_same_run_and_another_seed_another(short: Run) 
     assert trained(EXPERIMENT, seed=1).curves != short.curves
 
 
+def forgetful() -> keras.Model:
+    """Return a network that draws masks in inference too."""
+    unit = layers.GRU(4, dropout=0.3, recurrent_dropout=0.3)
+    classes = layers.Dense(2, activation="softmax")
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.Reshape((4, 12)), unit, classes])
+
+
+def test_a_training_does_not_depend_on_how_much_is_measured() -> None:
+    """An evaluation leaves the state of random layers as it was, however many batches it takes."""
+    few = train_with(epochs=2)(replace(EXPERIMENT, model=forgetful))
+    x, y = (
+        np.tile(array, (6, *(1,) * (array.ndim - 1))) for array in (data().x_test, data().y_test)
+    )
+    many = replace(few, data=replace(data(), x_test=x, y_test=y))
+    assert trained(few).curves["loss"] == trained(many).curves["loss"]
+
+
+def test_what_an_evaluation_moved_is_trained_anew() -> None:
+    """Runs of before are used but where a layer may count, or draw, in inference."""
+
+    def versions(*kinds: keras.layers.Layer) -> Any:
+        network = keras.Sequential([keras.Input((4, 12)), *kinds, layers.Flatten()])
+        return trial_of(replace(EXPERIMENT, model=lambda: network)).versions.get(CORRECTED)
+
+    assert versions(layers.Dropout(0.2), layers.BatchNormalization(), layers.GRU(3)) is None
+    assert versions(layers.Bidirectional(layers.GRU(3, dropout=0.2))) == "state after evaluation"
+
+
 def test_a_loss_that_is_no_number_ends_the_training_at_once() -> None:
     """A diverged training costs no more time, is evaluated as it stands, and says when."""
     experiment = configure("dense*", activation="exponential")(EXPERIMENT)

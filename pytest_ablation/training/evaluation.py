@@ -36,8 +36,37 @@ def evaluated(
     `plain` takes the place of the compiled loss where that is of smoothed labels. A network with an
     evaluation step of its own says by that itself what it measures.
     """
-    if overrides(type(model), "test_step"):
-        return _by_itself(model, x, y)
+    with _left_as_it_is(model):
+        if overrides(type(model), "test_step"):
+            return _by_itself(model, x, y)
+        return _measured(model, x, y, plain)
+
+
+@contextmanager
+def _left_as_it_is(model: keras.Model) -> Iterator[None]:
+    """Have a training go on from where it was before its network was evaluated.
+
+    Some layers count, or draw random numbers, in inference too: recurrent ones with dropout do.
+    """
+    moving = [variable for layer in model._flatten_layers() for variable in own_state(layer)]
+    before = [*map(keras.ops.copy, moving)]
+    try:
+        yield
+    finally:
+        for variable, value in zip(moving, before, strict=True):
+            variable.assign(value)
+
+
+def own_state(layer: keras.layers.Layer) -> list[Any]:
+    """Return the variables of a layer itself that a call may assign to; weights are not."""
+    generators = layer._seed_generators  # private, as those below: nothing else has them
+    return [*layer._non_trainable_variables, *(each.state for each in generators)]
+
+
+def _measured(
+    model: keras.Model, x: Arrays, y: Arrays, plain: keras.losses.Loss | None
+) -> Measured:
+    """Return what the recipe measures, and which answers are correct."""
     n, loss, correct = arrays.count(x), added(model, x), []
     model.reset_metrics()
     for start, stop, (predictions, masked) in predicted(model, x):
