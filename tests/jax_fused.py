@@ -48,7 +48,6 @@ from pytest_ablation.training import (
     evaluation,
     fit,
     fused,
-    fused_evaluation,
     fused_networks,
     fused_steps,
     fused_training,
@@ -233,6 +232,13 @@ def of_one_hot(dataset: Dataset) -> Dataset:
     return replace(dataset, y_train=y_train, y_test=y_test)
 
 
+def with_more_to_test(dataset: Dataset) -> Dataset:
+    """Return a dataset whose test examples are more than are answered at a time."""
+    return replace(
+        dataset, x_test=np.concatenate([dataset.x_test] * 6), y_test=np.tile(dataset.y_test, 6)
+    )
+
+
 def falling(epoch: int, rate: float) -> float:
     """Return a learning rate an epoch."""
     return rate * 0.7 if epoch else rate
@@ -277,7 +283,7 @@ EXPERIMENTS = {
     "diverging": train_with(learning_rate=0.1)(use(steep)(EXPERIMENT)),
     "adapted": use(adapted)(EXPERIMENT),
     "built when called": use(bent)(EXPERIMENT),
-    "added to the loss": use(adding)(EXPERIMENT),
+    "added to the loss": use(adding)(replace(EXPERIMENT, data=with_more_to_test(EXPERIMENT.data))),
     "nothing trained": use(frozen)(EXPERIMENT),
     "recurrent": use(recurrent)(EXPERIMENT),
     "own metric": train_with(metrics=[Spread()])(EXPERIMENT),
@@ -380,7 +386,7 @@ def test_a_loss_is_scaled_as_in_training_step_by_step(way: fused_steps.Way) -> N
 def test_an_evaluation_in_parts_is_that_of_all(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
     """However few examples are answered, or measured, at a time: what layers add included."""
     one = alone("convolutional")
-    monkeypatch.setattr(fused_evaluation, "AT_A_TIME", 7)
+    monkeypatch.setattr(fused_training, "AT_A_TIME", 7)
     monkeypatch.setattr(evaluation, "MOST_PREDICTED", held)
     for whole, parts in zip(one, together(EXPERIMENTS["convolutional"]), strict=True):
         assert parts.correct == whole.correct

@@ -21,11 +21,9 @@ from pytest_ablation.network.source import is_users
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import smoothing
 from pytest_ablation.training.evaluation import Measured, fit_together, joined, packed, right
-from pytest_ablation.training.examples import CURVE_EXAMPLES, as_label, scaled
+from pytest_ablation.training.examples import as_label, scaled
 
 Kind: TypeAlias = tuple[tuple[tuple[int, ...], str], ...]
-
-AT_A_TIME = CURVE_EXAMPLES  # so that an epoch ends with one call
 
 
 @dataclass(eq=False)
@@ -39,11 +37,13 @@ class Evaluation:
         model: One of them, compiled, with all the variables of its metrics.
         recipe: How they are trained.
         layers: A context in which layers are traced.
+        at_a_time: How many examples are answered together.
     """
 
     model: Any
     recipe: Recipe
     layers: Callable[[], AbstractContextManager[None]]
+    at_a_time: int
     _answering: dict[Kind, Callable[..., Any]] = field(default_factory=dict, init=False)
     _scoring: dict[Kind, Callable[..., Any]] = field(default_factory=dict, init=False)
 
@@ -59,12 +59,12 @@ class Evaluation:
         state = self._metrics_of(_count(variables))
         answers, scores = {}, {}
         for x, y in examples:
-            n, part = arrays.count(x), arrays.taken(x, slice(AT_A_TIME))
+            n, part = arrays.count(x), arrays.taken(x, slice(self.at_a_time))
             kind = _kind(part)
             if kind not in answers:
                 answers[kind] = self._answers.lower(variables, part)
             answered, _ = answers[kind].out_info
-            if fit_together(jax.tree.leaves(answered), math.ceil(n / AT_A_TIME)):
+            if fit_together(jax.tree.leaves(answered), math.ceil(n / self.at_a_time)):
                 answered = jax.tree.map(partial(_specified, n), answered)
                 given = self._shown(x), as_label(y)
                 scores[_kind(given)] = self._scores.lower(variables, state, answered, given)
@@ -107,7 +107,7 @@ class Evaluation:
                 for i, truths in enumerate(correct):
                     truths.append(right(arrays.mapped(lambda a, i=i: a[i], answers), labels))
 
-        for start, stop, answered in joined(predict, n, AT_A_TIME, axis=1):
+        for start, stop, answered in joined(predict, n, self.at_a_time, axis=1):
             note_last()
             labels = arrays.taken(y, slice(start, stop))
             given = self._shown(arrays.taken(x, slice(start, stop))), as_label(labels)

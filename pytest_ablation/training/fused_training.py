@@ -26,8 +26,9 @@ from pytest_ablation.training import batched, callbacks, checkpoint, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
 from pytest_ablation.training.device import sees_gpu
-from pytest_ablation.training.evaluation import Measured
+from pytest_ablation.training.evaluation import EVALUATION_BATCH, Measured
 from pytest_ablation.training.examples import (
+    CURVE_EXAMPLES,
     as_label,
     final_examples,
     order,
@@ -49,6 +50,7 @@ from pytest_ablation.training.fused_steps import Steps, Way
 
 STEPS_OF_A_PROGRAM = 10  # about
 PROGRAMS_AT_A_TIME = 5  # of steps, by the device, before it is asked what they gave
+AT_A_TIME = CURVE_EXAMPLES  # answered together, so that an epoch ends with one call
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,9 @@ class FusedTraining:
 
     @cached_property
     def _evaluation(self) -> Evaluation:
-        return Evaluation(self.model, self.recipe, self._layers)
+        # Code of the user's own may look at all that is answered together.
+        at_a_time = EVALUATION_BATCH if self.trials[0].sources else AT_A_TIME
+        return Evaluation(self.model, self.recipe, self._layers, at_a_time)
 
     # ---------------------------------------------------------------------------- between steps
 
