@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import keras
 
@@ -15,6 +16,22 @@ class Raises(keras.layers.Layer):  # type: ignore[misc] # Keras is Any to mypy
         """Pass on what comes in, outside of a training."""
         if training:
             raise ValueError("not on a Tuesday")
+        return x
+
+
+class Counts(keras.layers.Layer):  # type: ignore[misc] # likewise
+    """Fails, and says how many of its kind there are."""
+
+    known: ClassVar[WeakSet[Any]] = WeakSet()
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.known.add(self)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Pass on what comes in, outside of a training."""
+        if training:
+            raise ValueError(f"{len(self.known)} in memory")
         return x
 
 

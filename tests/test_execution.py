@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -323,6 +324,18 @@ def test_a_fault_of_a_layer_stays_where_it_is(keras_study: Study) -> None:
         wrong.run(0)
     assert second.value is first.value
     assert study.variant(EXPERIMENT, remove("drop1")).run(0).steps == 48
+
+
+def test_what_failed_is_forgotten(keras_study: Study) -> None:
+    """A training that memory was short for leaves no less of it to the next in its process."""
+    counts: list[str] = []
+    for units in (3, 4):
+        counting = insert(faulty.Counts(), after="flatten")
+        wrong = keras_study.variant(EXPERIMENT, configure("dense1", units=units) + counting)
+        with pytest.raises(TrainingError) as error:
+            wrong.run(0)
+        counts += re.findall(r"\d+ in memory", str(error.value))
+    assert counts == [counts[0]] * 2
 
 
 def test_a_training_that_was_killed_is_tried_again(

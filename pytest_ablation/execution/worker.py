@@ -21,6 +21,8 @@ from pathlib import Path
 from pytest_ablation.errors import AblationWarning, TrainingError, with_last_lines
 from pytest_ablation.execution.task import Result, Task, Tell
 
+_FAILED: list[Exception] = []  # what the last task raised, if it did
+
 
 def start(environment: Mapping[str, str], log: Path, by_keras: bool) -> None:
     """Make ready a process that was started for tasks: called once, before the first.
@@ -57,6 +59,7 @@ def run(task: Task, log: Path) -> Result | None:
 
 def done(task: Task, tell: Tell | None = None) -> Result | None:
     """Do a task in a process that does others before and after."""
+    _let_go()
     if task.is_by_keras:
         _make_keras_ready()
     try:
@@ -64,12 +67,14 @@ def done(task: Task, tell: Tell | None = None) -> Result | None:
             warnings.simplefilter("always", AblationWarning)
             result = task(wait=False, tell=tell)
     except Exception as error:
+        _FAILED.append(error)
         if not _can_be_sent(error, task.needs.modules):
             trace = "".join(traceback.format_exception(error))
             raise TrainingError(with_last_lines(type(error).__name__, trace)) from error
         raise
     finally:
         _forget()
+    _keep_what_is_imported()
     own = [str(each.message) for each in caught if issubclass(each.category, AblationWarning)]
     return replace(result, warned=tuple(own)) if result else None
 
@@ -86,17 +91,31 @@ def _can_be_sent(error: Exception, modules: Mapping[str, str]) -> bool:
     return False
 
 
+def _let_go() -> None:
+    """Forget what the last task trained if it failed: Pebble has its error until this one ends.
+
+    It may have failed for want of memory, which the calls that led to its error hold.
+    """
+    while _FAILED:
+        error = _FAILED.pop()
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        del error
+        gc.collect()
+
+
 def _forget() -> None:
     """Give back what a task's networks took: a hundred duets held 4.7 GB."""
     if keras := sys.modules.get("keras"):
         keras.backend.clear_session()
     gc.collect()
-    _keep_what_is_imported()
 
 
 @cache
 def _keep_what_is_imported() -> None:
-    """Have no later look for garbage among what the first task has imported: 0.4 s each."""
+    """Have no later look for garbage among what the first task has imported: 0.4 s each.
+
+    Not after one that failed: what it trained would be kept too, as long as its error is known.
+    """
     gc.freeze()
 
 
