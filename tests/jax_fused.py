@@ -13,6 +13,7 @@ from functools import cache, partial
 from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import jax
 import jax.numpy as jnp
@@ -719,27 +720,41 @@ def test_one_that_diverges_leaves_the_others_as_they_are() -> None:
     np.testing.assert_allclose(runs[last].curves["loss"], alone.curves["loss"], rtol=ROUNDING)
 
 
-@pytest.mark.parametrize("is_short_of_memory", [False, True])
+@pytest.mark.parametrize("short", ["", "all at once", "beside another"])
 def test_how_seeds_share_the_device_is_found_out_by_their_first_steps(
-    monkeypatch: pytest.MonkeyPatch, is_short_of_memory: bool
+    monkeypatch: pytest.MonkeyPatch, short: str
 ) -> None:
-    """The numbers are the same in either way, and also where all at once take too much memory."""
+    """The numbers are the same in either way, and also where one takes too much memory.
+
+    What did is gone from the device when the other way begins.
+    """
     expected = at_once("dense")
-    block, told = fused_training.FusedTraining.block, list[fused_steps.Way]()
+    told, begun = list[fused_steps.Way](), WeakSet[fused_training.FusedTraining]()
+    block, steps = fused_training.FusedTraining.block, fused_training.FusedTraining.steps
 
     def limited(training: fused_training.FusedTraining) -> float:
-        if is_short_of_memory and training.way == "vmap":
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+        begun.add(training)
+        if short == "all at once":
+            if training.way == "vmap":
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+            assert len(begun) == 1
         return block(training)
 
+    def tried(training: fused_training.FusedTraining, count: int) -> None:
+        if short == "beside another":
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+        steps(training, count)
+
     monkeypatch.setattr(fused_training.FusedTraining, "block", limited)
+    monkeypatch.setattr(fused_training.FusedTraining, "steps", tried)
     monkeypatch.setattr(fused, "WORTH_A_TRIAL", 0.0)
     watchers = [SILENT for _ in SEEDS]
     found = fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, watchers, decided=told.append)
     for one, other in zip(found, expected, strict=True):
         assert one.metrics == pytest.approx(other.metrics, rel=ROUNDING)
         assert one.steps == other.steps
-    assert told == ["map"] if is_short_of_memory else told in (["map"], ["vmap"])
+    ways = {"all at once": (["map"],), "beside another": (["vmap"],)}
+    assert told in ways.get(short, (["map"], ["vmap"]))
 
 
 def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:

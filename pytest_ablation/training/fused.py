@@ -8,11 +8,12 @@ those of `fit`, up to the rounding of sums that the compiler orders otherwise.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -129,18 +130,33 @@ def _the_faster(compiled: Callable[[Way], FusedTraining]) -> FusedTraining:
     The other way is not tried for trainings so short that to compile it would cost more than it may
     gain.
     """
+    training, took = _begun(compiled)
+    if training is None:
+        gc.collect()  # what it had on the device
+        return compiled("map")
+    if took * training.steps_left < WORTH_A_TRIAL or not _can_hold(training.data, times=2):
+        return training
+    with suppress(jax.errors.JaxRuntimeError):  # memory is short for both
+        step = _stepping(training.trials, training.data, "map")
+        step()
+        if took >= step()[1] / training.at_a_time:
+            return compiled("map")
+    return training
+
+
+def _begun(compiled: Callable[[Way], FusedTraining]) -> tuple[FusedTraining | None, float]:
+    """Return a training of all seeds at once after its first steps, and seconds a step.
+
+    Where memory is short for it there is none.
+    """
     took = 0.0
     try:
         training = compiled("vmap")
         for _ in range(2):  # the first is slower
             took = training.block() if training.steps_left else took
-    except jax.errors.JaxRuntimeError:  # memory is short
-        return compiled("map")
-    if took * training.steps_left < WORTH_A_TRIAL or not _can_hold(training.data, times=2):
-        return training
-    step = _stepping(training.trials, training.data, "map")
-    step()
-    return training if took < step()[1] / training.at_a_time else compiled("map")
+    except jax.errors.JaxRuntimeError:
+        return None, took
+    return training, took
 
 
 def stepping(trial: Trial, seeds: int, data: Dataset, way: Way) -> Step:
