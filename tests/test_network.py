@@ -218,6 +218,25 @@ def test_the_class_of_a_network_counts_as_source() -> None:
     assert list(blueprint.sources(Own())) == [f"{__name__}:Own"]
 
 
+class Sparse(keras.regularizers.Regularizer):  # type: ignore[misc] # Keras is Any to mypy
+    """A penalty of the user's own."""
+
+    def __call__(self, x: Any) -> Any:
+        """Return it."""
+        return keras.ops.sum(keras.ops.abs(x))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, of which there are none."""
+        return {}
+
+
+def test_the_source_of_what_a_layer_was_given_is_part_of_a_trial() -> None:
+    """An edit of one's own regularizer trains anew, in a cell within a layer too."""
+    cell = layers.GRUCell(2, kernel_regularizer=Sparse(), bias_regularizer="l2")
+    network = keras.Sequential([keras.Input((4, 3)), layers.RNN(cell)])
+    assert list(blueprint.sources(network)) == [f"{__name__}:Sparse"]
+
+
 def loaded() -> keras.Model:
     """Return a network that computes with its weights while it is built."""
     model = net()

@@ -170,7 +170,12 @@ def summary(model: keras.Model) -> str:
 def sources(network: keras.Model) -> dict[str, str]:
     """Return the hash of the source of each class and function that is not Keras's own."""
     layers = network._flatten_layers()
-    classes = {type(layer) for layer in layers}
+    classes = {type(layer) for layer in layers} | {
+        type(value)  # as an initializer, a regularizer or a constraint
+        for layer in layers
+        for value in vars(layer).values()
+        if hasattr(type(value), "get_config")
+    }
     own: list[Any] = [*own_functions(layers), *(each for each in classes if not is_keras(each))]
     return {f"{each.__module__}:{each.__qualname__}": source_hash(each) for each in own}
 
