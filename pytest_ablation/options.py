@@ -109,9 +109,7 @@ def alpha(config: pytest.Config) -> float:
 
 def store(config: pytest.Config) -> Path:
     """Return the folder where runs are kept."""
-    given = config.getoption("ablation_store")
-    folder = given or config.getini("ablation_store")
-    return _beside(config, folder, from_ini=not given) if folder else config.rootpath / ".ablation"
+    return _path(config, "store") or config.rootpath / ".ablation"
 
 
 def workers(config: pytest.Config) -> int | None:
@@ -233,7 +231,7 @@ def check_tracked(config: pytest.Config) -> None:
 
 def save(config: pytest.Config) -> Path | None:
     """Return the file in which the findings are kept as a reference."""
-    return _file(config, "save")
+    return _path(config, "save")
 
 
 def check_save(config: pytest.Config) -> None:
@@ -245,10 +243,10 @@ def check_save(config: pytest.Config) -> None:
 
 def against(config: pytest.Config) -> Path | None:
     """Return the reference to compare with."""
-    return _file(config, "against")
+    return _path(config, "against")
 
 
-def _file(config: pytest.Config, name: str) -> Path | None:
+def _path(config: pytest.Config, name: str) -> Path | None:
     given = config.getoption(f"ablation_{name}")
     path = given or config.getini(f"ablation_{name}")
     return _beside(config, path, from_ini=not given) if path else None
