@@ -210,10 +210,7 @@ class Study:
     def _next(self, arm: Arm) -> list[Training]:
         """Return the trainings that an arm will need if its seeds do not tell."""
         arm = arm.source or arm
-        seeds = range(0 if arm.is_at_once else self.seeds[1])
-        keys = {seed: arm.trial(seed).fingerprint for seed in seeds}
-        left = [seed for seed, key in keys.items() if key not in self._queued]
-        return [self._training(arm, seed) for seed in left if not self.is_kept(keys[seed])]
+        return self._missing(arm, range(0 if arm.is_at_once else self.seeds[1]))
 
     def _first_more(self) -> Iterator[Training]:
         """Yield the training after the least seeds, which seldom tell, of each arm to come."""
@@ -222,15 +219,19 @@ class Study:
 
     def _queue_together(self, arm: Arm, seeds: range) -> None:
         """Have those of an arm's seeds trained at once that nobody has trained or queued."""
-        keys = {seed: arm.trial(seed).fingerprint for seed in seeds}
-        left = [seed for seed, key in keys.items() if key not in self._queued]
-        left = [seed for seed in left if not self.is_kept(keys[seed])]
-        said = f"seeds {left[0]} to {left[-1]}" if len(left) > 1 else f"seed {left[0]}"
-        trainings = tuple(self._training(arm, seed) for seed in left)
-        task = Together(trainings=trainings, name=f"{arm.description}, {said}")
+        trainings = self._missing(arm, seeds)
+        first, last = (trainings[place].trial.seed for place in (0, -1))
+        said = f"seeds {first} to {last}" if first < last else f"seed {first}"
+        task = Together(trainings=tuple(trainings), name=f"{arm.description}, {said}")
         self._queued |= {each.key for each in trainings}
         self._together |= dict.fromkeys((each.key for each in trainings), task)
         self.executor.queue(task)
+
+    def _missing(self, arm: Arm, seeds: range) -> list[Training]:
+        """Return the trainings of those of an arm's seeds that nobody has trained or queued."""
+        keys = {seed: arm.trial(seed).fingerprint for seed in seeds}
+        left = [seed for seed, key in keys.items() if key not in self._queued]
+        return [self._training(arm, seed) for seed in left if not self.is_kept(keys[seed])]
 
     @property
     def name(self) -> str:
