@@ -5,9 +5,8 @@ What it cannot speak for is said here too: another profile, other data, times of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from pytest_ablation.hosts import OF_A_HOST, kind
 if TYPE_CHECKING:
     from pytest_ablation.arm import Arm
     from pytest_ablation.run import Run
-    from pytest_ablation.verdict import Bound, Verdict
 
 KIND, SCHEMA = "pytest-ablation reference", 1
 MAKER = "--ablation-save=FILE"
@@ -208,52 +206,3 @@ def _exact(arm: Arm) -> dict[str, float]:
     except AblationError:
         pass  # where operations cannot be counted, none are saved
     return exact
-
-
-# ------------------------------------------------------------------------------ the verdict
-
-
-def decide_since(
-    value: Callable[[int], float],
-    saved: Sequence[float | None],
-    bound: Bound,
-    *,
-    seeds: tuple[int, int],
-    alpha: float,
-    comparisons: int = 1,
-    noise: float = 0.0,
-) -> Verdict:
-    """Decide whether the change since a reference is within its bound.
-
-    The reference's seeds are what they are: no more can be looked at than it has.
-
-    Args:
-        value: Seed → the arm's value now.
-        saved: Its values then, one a seed.
-        bound: What is asserted of the change.
-        seeds: Least and most seeds of the session.
-        alpha: As in `verdict.decide`.
-        comparisons: Likewise.
-        noise: Likewise.
-    """
-    from pytest_ablation.verdict import decide
-
-    then = [math.nan if each is None else each for each in saved]
-    least, most = (min(each, len(then)) for each in seeds)
-    decided = decide(
-        value,
-        then.__getitem__,
-        bound,
-        seeds=(least, most),
-        alpha=alpha,
-        comparisons=comparisons,
-        noise=noise,
-    )
-    if decided.outcome != "undecided" or decided.reason:
-        return decided
-    more = f"{decided.needed}" if decided.needed else "more than 200"
-    if most < seeds[1] or not decided.needed:
-        reason = f"the reference has {most} seeds an arm, and {more} would probably be needed"
-        return replace(decided, reason=reason)
-    advice = f"{more} seeds an arm would probably decide, in a reference of as many"
-    return replace(decided, reason=advice)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_ablation import hosts, reference
@@ -11,7 +12,7 @@ from pytest_ablation.arm import Arm
 from pytest_ablation.errors import AblationError, AblationWarning
 from pytest_ablation.quantity import Measure, said
 from pytest_ablation.reference import Reference, Saved
-from pytest_ablation.verdict import Bound, Verdict
+from pytest_ablation.verdict import Bound, Verdict, decide
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Since:
         for seed in range(least):
             value(seed)
         self._mind_what_it_is_of()  # now it is known on what machine these were trained
-        return reference.decide_since(
+        return decide_since(
             value,
             values,
             bound,
@@ -112,3 +113,47 @@ class Since:
         if others:
             said = f"{self.name}: the reference is of {'; '.join(others)}."
             warnings.warn(AblationWarning(said), stacklevel=6)
+
+
+def decide_since(
+    value: Callable[[int], float],
+    saved: Sequence[float | None],
+    bound: Bound,
+    *,
+    seeds: tuple[int, int],
+    alpha: float,
+    comparisons: int = 1,
+    noise: float = 0.0,
+) -> Verdict:
+    """Decide whether the change since a reference is within its bound.
+
+    The reference's seeds are what they are: no more can be looked at than it has.
+
+    Args:
+        value: Seed → the arm's value now.
+        saved: Its values then, one a seed.
+        bound: What is asserted of the change.
+        seeds: Least and most seeds of the session.
+        alpha: As in `verdict.decide`.
+        comparisons: Likewise.
+        noise: Likewise.
+    """
+    then = [math.nan if each is None else each for each in saved]
+    least, most = (min(each, len(then)) for each in seeds)
+    decided = decide(
+        value,
+        then.__getitem__,
+        bound,
+        seeds=(least, most),
+        alpha=alpha,
+        comparisons=comparisons,
+        noise=noise,
+    )
+    if decided.outcome != "undecided" or decided.reason:
+        return decided
+    more = f"{decided.needed}" if decided.needed else "more than 200"
+    if most < seeds[1] or not decided.needed:
+        reason = f"the reference has {most} seeds an arm, and {more} would probably be needed"
+        return replace(decided, reason=reason)
+    advice = f"{more} seeds an arm would probably decide, in a reference of as many"
+    return replace(decided, reason=advice)

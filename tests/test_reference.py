@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pytest_ablation import AblationError, reference
-from pytest_ablation.reference import Reference, Saved, decide_since
+from pytest_ablation.reference import Reference, Saved
 from pytest_ablation.report import export, html, since, terminal
+from pytest_ablation.since import decide_since
 from pytest_ablation.table import Findings
 from pytest_ablation.verdict import Bound
 from tests.test_report import entry, runs, text_of
