@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import platform
 import shutil
@@ -29,6 +28,8 @@ from pytest_ablation.entry import DamagedEntryError, Kept, Kind, NewerEntryError
 from pytest_ablation.errors import AblationWarning
 from pytest_ablation.experiment import Trial
 from pytest_ablation.run import Duet, Progress, Run
+
+YOUNG = 3600.0  # seconds; what is younger may be another process's work
 
 
 @dataclass(eq=False)
@@ -285,14 +286,13 @@ class Store:
         warnings.warn(AblationWarning(text), stacklevel=4)
 
 
-def sweep(store: Store, *, given_up: float = math.inf, older_than: float = 3600.0) -> int:
+def sweep(store: Store, *, given_up: float) -> int:
     """Remove what killed processes left half-done, and return how many bytes that was.
 
     Args:
         store: Whose folder.
         given_up: Seconds, beyond which an unfinished training goes, a compiled program, and weights
             that a function gives a network: it gives them again.
-        older_than: Seconds; what is younger may be another process's work.
     """
     named = {path for key in store.keys("runs") for path in _files_of(store, key)}
     arrays = (store.folder / folder for folder in ("runs", "weights"))
@@ -300,7 +300,7 @@ def sweep(store: Store, *, given_up: float = math.inf, older_than: float = 3600.
     for folder in ("runs", "weights", "duets", "checkpoints", "initial", "progress"):
         left += (store.folder / folder).glob("*.part")
     left += (store.folder / "progress").glob("*.json")
-    ages = dict.fromkeys(left, older_than)
+    ages = dict.fromkeys(left, YOUNG)
     for folder in ("checkpoints", "initial", "compiled"):
         ages |= dict.fromkeys((store.folder / folder).glob("*"), given_up)
     freed = 0

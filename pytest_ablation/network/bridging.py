@@ -75,7 +75,7 @@ def bridged(graph: Graph, old: Ref, new: Ref, wanted: Any, name: str, asked: Ask
     number = graph.free
     bridge = Bridge(name, wanted, asked.repair, asked.edit, old.place)
     graph = graph.with_node(number, Node(bridge, (new,)), after=new.node)
-    graph = graph.redirected({old: Ref(number)}, but=frozenset([number]))
+    graph = graph.redirected({old: Ref(number)}, but=number)
     return with_fields(graph, shapes={**graph.shapes, Ref(number): wanted})
 
 

@@ -110,15 +110,15 @@ class Graph:
             ref = self.nodes[ref.node].refs[0]
         return ref
 
-    def redirected(self, to: Mapping[Ref, Ref], *, but: frozenset[int] = frozenset()) -> Graph:
-        """Return it with other tensors taken in the place of some, by all nodes but a few."""
+    def redirected(self, to: Mapping[Ref, Ref], *, but: int) -> Graph:
+        """Return it with other tensors taken in the place of some, by all nodes but one."""
 
         def turned(ref: Ref) -> Ref:
             return to.get(ref, ref)
 
         nodes = {
             number: node
-            if number in but
+            if number == but
             else with_fields(
                 node, args=mapped(turned, node.args), kwargs=mapped(turned, dict(node.kwargs))
             )

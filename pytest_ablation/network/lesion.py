@@ -118,7 +118,7 @@ def inserted(graph: Graph, path: str, shuffled: bool, seed: int) -> Graph:
                     new[ref.place] = Lesioned(axis, shuffled, seed, name=name)
                 added = level.free
                 level = level.with_node(added, Node(new[ref.place], (ref,)), after=number)
-                level = level.redirected({ref: Ref(added)}, but=frozenset([added]))
+                level = level.redirected({ref: Ref(added)}, but=added)
         return level
 
     return at_levels(graph, [site], lesioned)

@@ -152,7 +152,7 @@ def _followed(graph: Graph, ref: Ref, node: Node, asked: Asked) -> Graph:
     number = graph.free
     name = node.layer.name
     graph = graph.with_node(number, node, after=ref.node)
-    graph = graph.redirected({ref: Ref(number)}, but=frozenset([number]))
+    graph = graph.redirected({ref: Ref(number)}, but=number)
     return bridged(graph, Ref(number), Ref(number), graph.shapes.get(ref), name, asked)
 
 

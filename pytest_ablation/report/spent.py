@@ -73,9 +73,9 @@ def _grouped(
     spent = [_spent(group[-1], runs, fresh) for group, runs in groups.items()]
     spent.sort(key=lambda each: -each.total)
     if len(spent) > MOST:
-        rest = _together("", spent[MOST - 1 :])
-        return (*spent[: MOST - 1], rest, _together("", spent))
-    return (*spent, _together("", spent)) if spent else ()
+        rest = _together(spent[MOST - 1 :])
+        return (*spent[: MOST - 1], rest, _together(spent))
+    return (*spent, _together(spent)) if spent else ()
 
 
 def _spent(name: str, runs: Sequence[Run], fresh: set[str]) -> Spent:
@@ -84,9 +84,9 @@ def _spent(name: str, runs: Sequence[Run], fresh: set[str]) -> Spent:
     return Spent(name, len(done), _sum(done), len(kept), _sum(kept))
 
 
-def _together(name: str, each: Sequence[Spent]) -> Spent:
+def _together(each: Sequence[Spent]) -> Spent:
     return Spent(
-        name,
+        "",
         sum(one.trained for one in each),
         sum(one.seconds for one in each),
         sum(one.reused for one in each),
