@@ -7,13 +7,13 @@ only when an edit is applied.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, did_you_mean
 from pytest_ablation.experiment import Experiment, How
-from pytest_ablation.recipe import Recipe, plainly
+from pytest_ablation.recipe import check_names, plainly
 from pytest_ablation.selectors import Selector, Shortcut, checked, settings
 from pytest_ablation.settings import plain
 from pytest_ablation.steps import (
@@ -218,13 +218,7 @@ def train_with(**recipe: Any) -> Ablation:
     """Change settings of the recipe, as in ``train_with(batch_size=128)``."""
     if not recipe:
         raise AblationError("train_with(): name a setting, as train_with(batch_size=128).")
-    known = [field.name for field in fields(Recipe)]
-    for name in recipe:
-        if name not in known:
-            raise AblationError(
-                f"train_with({settings(recipe)}): a recipe has no setting {name!r}. "
-                f"Settings: {', '.join(known)}." + did_you_mean(name, known)
-            )
+    check_names(recipe, f"train_with({settings(recipe)}): ")
     return Ablation((TrainWith(plainly(recipe)),))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Self
@@ -166,14 +166,19 @@ class Recipe:
         Raises:
             AblationError: A setting that a recipe does not have.
         """
-        known = [field.name for field in fields(self)]
-        for name in changes:
-            if name not in known:
-                raise AblationError(
-                    f"a recipe has no setting {name!r}. Settings: {', '.join(known)}."
-                    + did_you_mean(name, known)
-                )
+        check_names(changes)
         return replace(self, **changes)
+
+
+def check_names(settings: Iterable[str], asked: str = "") -> None:
+    """Refuse what is no setting of a recipe; what was asked begins the message."""
+    known = [field.name for field in fields(Recipe)]
+    for name in settings:
+        if name not in known:
+            raise AblationError(
+                f"{asked}a recipe has no setting {name!r}. Settings: {', '.join(known)}."
+                + did_you_mean(name, known)
+            )
 
 
 def _weights(given: Any) -> dict[int, float] | None:
