@@ -98,6 +98,11 @@ class Row:
         return len(self.runs)
 
     @property
+    def compared(self) -> tuple[Compared, ...]:
+        """The claims of the tests about this arm."""
+        return tuple(each for entry in self.tests for each in entry.compared)
+
+    @property
     def lesion(self) -> Lesion | None:
         """The lesion that the arm is of, if it is."""
         return self.tests[0].lesion if self.tests else None

@@ -127,7 +127,7 @@ def _is_unclear(row: Row) -> bool:
 
 def _claimed(rows: Sequence[Row]) -> str:
     """Return the other metrics of which a change is claimed, as a list in a sentence."""
-    claims = [each for row in rows for entry in row.tests for each in entry.compared]
+    claims = [each for row in rows for each in row.compared]
     known = {name for row in rows for run in row.runs for name in run.metrics}
     names = [each.quantity for each in claims if each.form == "change" and each.quantity in known]
     return ", ".join(dict.fromkeys(names))
@@ -177,13 +177,8 @@ def _line(row: Row, axis: Axis, place: int) -> Line:
 
 def _claims(row: Row) -> list[Compared]:
     """Return the claims about the change that is drawn."""
-    name = row.measure.name
-    return [
-        each
-        for entry in row.tests
-        for each in entry.compared
-        if (each.quantity, each.form) == (name, "change")
-    ]
+    drawn = row.measure.name, "change"
+    return [each for each in row.compared if (each.quantity, each.form) == drawn]
 
 
 def _bounds(row: Row) -> tuple[float, float]:

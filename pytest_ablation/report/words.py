@@ -52,7 +52,7 @@ def headline(rows: Sequence[Row], errors: Collection[str]) -> str:
         errors: Tests that ended in an error before there was anything to find.
     """
     tests = [entry for row in rows for entry in row.tests]
-    outcomes = [each.outcome for entry in tests for each in entry.compared]
+    outcomes = [each.outcome for row in rows for each in row.compared]
     wrong = len(errors) + sum(entry.outcome == "error" for entry in tests)
     parts = [_holding(outcomes.count("holds"), len(outcomes))]
     parts += [
@@ -186,7 +186,7 @@ def cluster(of: Mapping[str, Any]) -> str:
 
 def verdict(row: Row) -> str:
     """Return "holds", "violated", "undecided", or how else the tests about an arm ended."""
-    outcomes = {each.outcome for entry in row.tests for each in entry.compared}
+    outcomes = {each.outcome for each in row.compared}
     if row.outcome == "failed" and "violated" not in outcomes:
         return "undecided" if "undecided" in outcomes else "failed"
     return VERDICTS.get(row.outcome, row.outcome)
