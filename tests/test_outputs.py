@@ -66,7 +66,7 @@ def test_what_is_of_no_output_is_refused(
 @pytest.mark.parametrize(
     ("changes", "labels"),
     [
-        ({"metrics": {"kind": ["acc", "bce"]}}, LABELS),
+        ({"metrics": {"kind": ["acc"]}}, LABELS),
         ({"loss_weights": {"kind": 2.0, "size": 1.0}}, tuple(LABELS.values())),
         ({"loss": list(LOSSES.values()), "metrics": [["acc"], ["mae"]]}, LABELS),
         ({"loss": {"size": "mse"}, "loss_weights": {"size": 2.0}}, {"size": X[:, 0]}),
@@ -110,4 +110,32 @@ def test_a_metric_that_keras_does_not_know_is_refused() -> None:
     """What is meant is said, and what `compile` alone understands is known."""
     with pytest.raises(AblationError, match=r'no "acuracy"\. Did you mean "accuracy"\?'):
         outputs.check(Recipe("adam", SPARSE, metrics=["acuracy"]), of(KINDS), classifying())
-    outputs.check(Recipe("adam", SPARSE, metrics=["acc", "bce"]), of(KINDS), classifying())
+    outputs.check(Recipe("adam", "mse", metrics=["acc", "bce"]), of(ONE_HOT), classifying())
+
+
+@pytest.mark.parametrize("labels", [KINDS, KINDS[:, None]])
+@pytest.mark.parametrize("metric", [keras.metrics.F1Score("macro"), "categorical_accuracy", "auc"])
+def test_a_metric_that_wants_a_label_for_each_output_is_refused(metric: Any, labels: Any) -> None:
+    """Of numbers of classes it ended in a traceback, or was another number without a word."""
+    recipe = Recipe("adam", SPARSE, metrics=["accuracy", metric])
+    with pytest.raises(AblationError, match=r"y_train has .* network's 3 outputs .*to_categorical"):
+        outputs.check(recipe, of(labels), classifying())
+    by_name = Recipe("adam", LOSSES, metrics={"kind": [metric], "size": ["mae"]})
+    with pytest.raises(AblationError, match="compares each"):
+        outputs.check(by_name, of({**LABELS, "kind": labels}), two_out(by_name=True))
+
+
+def own_metric(y: Any, answers: Any) -> Any:
+    """Return what a user's own metric makes of numbers of classes."""
+    return keras.ops.max(answers, axis=-1) + 0.0 * y
+
+
+def test_a_metric_that_takes_numbers_of_classes_is_taken() -> None:
+    """Keras's own for them, of one output, and what is the user's own."""
+    takes_numbers = [keras.metrics.MeanIoU(3, sparse_y_pred=False), own_metric, "acc"]
+    takes_numbers += ["sparse_top_k_categorical_accuracy"]
+    outputs.check(Recipe("adam", SPARSE, metrics=takes_numbers), of(KINDS), classifying())
+    one_hot = Recipe("adam", "categorical_crossentropy", metrics=["auc", "f1_score"])
+    outputs.check(one_hot, of(ONE_HOT), classifying())
+    alone = keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")])
+    outputs.check(Recipe("adam", "bce", metrics=["auc", "mae"]), of(KINDS % 2), alone)

@@ -186,7 +186,9 @@ def test_a_metric_of_several_numbers_is_refused(metrics: Any, said: str) -> None
 def test_a_metric_of_one_number_is_not_refused() -> None:
     """Those same metrics, when they are asked for one."""
     several = [keras.metrics.F1Score("macro"), keras.metrics.R2Score(), keras.metrics.Recall(0.3)]
-    trial_of(train_with(metrics=["acc", *several])(EXPERIMENT))
+    one_hot = replace(data(), y_train=np.eye(2)[data().y_train], y_test=np.eye(2)[data().y_test])
+    recipe = {"loss": "categorical_crossentropy", "metrics": ["acc", *several]}
+    trial_of(train_with(**recipe)(replace(EXPERIMENT, data=one_hot)))
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,13 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
         _check_names(f"{data.name}: labels", data.y_train, outputs)
         _check_weights(recipe, outputs)
     for part in ("y_train", "y_test"):
-        labels = getattr(data, part)
+        labels, called = getattr(data, part), f"{data.name}: {part}"
         for place, (name, tensor) in enumerate(outputs.items()):
             loss, given = (_of(each, name, place, outputs) for each in (recipe.loss, labels))
             if isinstance(given, np.ndarray):
-                _check_classes(_found(loss), given, tensor.shape, f"{data.name}: {part}")
+                _check_classes(_found(loss), given, tensor.shape, called)
+                for metric in _metrics_of(recipe.metrics, name, place, outputs):
+                    _check_compared(metric, given, tensor.shape, called)
 
 
 def _check_known(things: Any, setting: str, module: Any) -> None:
@@ -120,6 +122,11 @@ def _of(things: Any, name: str, place: int, outputs: Mapping[str, Any]) -> Any:
     return things
 
 
+def _metrics_of(metrics: Any, name: str, place: int, outputs: Mapping[str, Any]) -> list[Any]:
+    own = metrics if len(outputs) == 1 else _of(metrics, name, place, outputs)
+    return [each for each in _leaves(own) if each is not None]
+
+
 def _found(loss: Any) -> Any:
     is_name = isinstance(loss, str) and loss.lower() not in _BY_COMPILE["loss"]
     return keras.losses.get(loss) if is_name else loss
@@ -156,3 +163,26 @@ def _check_classes(loss: Any, labels: Any, shape: tuple[int | None, ...], called
             f"{called} has labels from {counted.min()} to {counted.max()}, and the network tells "
             f"{classes} classes: 0 to {classes - 1}."
         )
+
+
+def _check_compared(metric: Any, labels: Any, shape: tuple[int | None, ...], called: str) -> None:
+    """See that there is a label for each output that a metric compares with its own.
+
+    Of numbers of classes Keras's metrics end in a traceback, or are others without a word.
+    """
+    outputs = shape[-1] if len(shape) > 1 else None
+    is_one_each = labels.shape[-1] == 1 if labels.ndim == len(shape) else labels.ndim < len(shape)
+    if outputs in (None, 1) or not is_one_each:
+        return
+    name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+    if name.lower() in _BY_COMPILE["metrics"] or "sparse" in name.lower():
+        return
+    found = keras.metrics.get(metric)
+    is_of_users = not is_keras(found) or type(found) is keras.metrics.MeanMetricWrapper
+    if is_of_users or getattr(found, "sparse_y_true", False):
+        return
+    raise DataError(
+        f"{called} has the shape {labels.shape}, and the metric {name} compares each of the "
+        f"network's {outputs} outputs with a label of its own. Give labels that are one-hot, "
+        'keras.utils.to_categorical(y), and loss="categorical_crossentropy"; or leave it out.'
+    )
