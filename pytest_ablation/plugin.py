@@ -195,6 +195,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         suite.check_marker(item)
 
 
+@pytest.hookimpl(specname="pytest_runtest_setup", trylast=True)
+def pytest_ablation_as_set_up(item: pytest.Item) -> None:
+    """Refuse what a test was given as its `variant` and is none."""
+    if "pytest_ablation.ablation" in sys.modules:
+        with _one_line():
+            suite.check_given(item)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Refuse ablations that would be a test's `variant` themselves, untrained."""
     if "pytest_ablation.ablation" in sys.modules:

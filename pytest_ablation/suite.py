@@ -139,6 +139,21 @@ def check_parameters(
         )
 
 
+def check_given(item: pytest.Item) -> None:
+    """Refuse an ablation that a test was given as its variant, past the fixture, by a hook.
+
+    Raises:
+        AblationError: It was; `check_parameters` sees what markers give, where tests are collected.
+    """
+    from pytest_ablation.ablation import Ablation
+
+    if isinstance(getattr(item, "funcargs", {}).get("variant"), Ablation):
+        raise AblationError(
+            'the test was given an ablation as its "variant", untrained: where it is parametrized '
+            'add indirect=["variant"], so that the fixture is given it.'
+        )
+
+
 def is_of_a_study(item: pytest.Item) -> bool:
     """Tell whether a test asks for the baseline or a variant, or is marked as if it did."""
     return is_of_an_arm(item) or any(mark.name == "ablation" for mark in item.own_markers)

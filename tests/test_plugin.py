@@ -266,6 +266,26 @@ def test_of_ones_own(variant, edit):
     result.stdout.no_fnmatch_line("*plugin.py*")
 
 
+def test_a_forgotten_indirect_of_a_hook_is_said(quick: pytest.Pytester) -> None:
+    """The ablation itself was the test's variant: it had no accuracy, or passed untrained."""
+    write(
+        quick,
+        """
+def pytest_generate_tests(metafunc):
+    metafunc.parametrize("variant", leave_one_out(net, "drop*"))
+
+def test_it(variant):
+    assert variant
+""",
+    )
+    for arguments in ((), ("--ablation-plan",)):
+        result = quick.runpytest(*arguments)
+        result.assert_outcomes(errors=2)
+        said = '*given an ablation as its "variant", untrained: *add indirect=[[]"variant"], *'
+        result.stdout.fnmatch_lines([said] * 2)
+        result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_a_mistake_in_a_later_test_is_said_before_the_first_training(
     quick: pytest.Pytester,
 ) -> None:
