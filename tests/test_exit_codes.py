@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,25 @@ def test_a_test_that_cannot_begin_is_in_the_headline(
     result.stdout.fnmatch_lines([f"{said}*"])
     for name in ("findings.md", "findings.json", "page.html"):
         assert said in (pytester.path / name).read_text(encoding="utf-8")
+
+
+def test_a_claim_that_is_expected_to_be_violated_is_told_apart(pytester: pytest.Pytester) -> None:
+    """Nobody goes after a violated claim in a session that is green, as `xfail` had it."""
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(IMPORTS + HOLDS + "\n@pytest.mark.xfail" + VIOLATED)
+    exports = ("--ablation-export=findings.md", "--ablation-export=findings.json")
+    result = pytester.runpytest("--ablation-seeds=2", "--html=page.html", *exports)
+    result.assert_outcomes(passed=1, xfailed=1)
+    said = "1 of 2 claims holds, 1 xfailed; "
+    result.stdout.fnmatch_lines([f"{said}*"])
+    result.stdout.no_fnmatch_line("violated: *")
+    for name in ("findings.md", "findings.json", "page.html"):
+        assert said in (pytester.path / name).read_text(encoding="utf-8")
+    found = json.loads((pytester.path / "findings.json").read_text(encoding="utf-8"))
+    assert [each["verdict"] for each in found["claims"]] == ["holds", "violated"]  # as measured
+    table = (pytester.path / "findings.md").read_text(encoding="utf-8")
+    assert "| xfailed |" in table
+    assert "❌" not in table
 
 
 def test_findings_that_cannot_be_written_are_no_success(

@@ -48,7 +48,7 @@ def _environment() -> Environment:
     shown = (
         *(words.verdict, words.placebo, words.p_value, words.limits, words.reasoning, words.found),
         *(words.value, words.change, words.ratio, words.seconds, words.count, words.shortened),
-        *(as_shown, _number, _after_colon, _capital),
+        *(words.outcome, as_shown, _number, _after_colon, _capital),
     )
     environment.filters |= {each.__name__.removeprefix("_"): each for each in shown}
     return environment

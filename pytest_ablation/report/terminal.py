@@ -42,7 +42,7 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("parameters", lambda row: words.count(row.params)),
     ("wall", lambda row: words.seconds(row.wall)),
 )
-COLORS = {"holds": "green", "undecided": "yellow", "": ""}
+COLORS = {"holds": "green", "undecided": "yellow", "xfailed": "yellow", "skipped": "yellow", "": ""}
 
 
 def table(findings: Findings, *, width: int, color: bool) -> str:

@@ -39,6 +39,7 @@ IN_ASCII = str.maketrans(
         "━": "=",
     }
 )
+EXPECTED = "xfailed"
 VERDICTS = {"passed": "holds", "failed": "violated"}
 
 
@@ -52,18 +53,23 @@ def headline(rows: Sequence[Row], errors: Collection[str]) -> str:
         errors: Tests that ended in an error before there was anything to find.
     """
     tests = [entry for row in rows for entry in row.tests]
-    outcomes = [each.outcome for row in rows for each in row.compared]
+    outcomes = [outcome(entry, each) for entry in tests for each in entry.compared]
     wrong = len(errors) + sum(entry.outcome == "error" for entry in tests)
     parts = [_holding(outcomes.count("holds"), len(outcomes))]
-    parts += [
-        f"{outcomes.count(each)} {each}" for each in ("violated", "undecided") if each in outcomes
-    ]
+    others = (each for each in ("violated", "undecided", EXPECTED) if each in outcomes)
+    parts += [f"{outcomes.count(each)} {each}" for each in others]
     otherwise = sum(entry.outcome == "failed" and _is_of_no_claim(entry) for entry in tests)
     parts += [f"{_counted(otherwise, 'test')} failed otherwise"] if otherwise else []
     parts += [f"{_counted(wrong, 'test')} ended in an error"] if wrong else []
     largest = leads(rows)[:1]
     finding = f"; {_finding(largest[0])}" if largest else ""
     return f"{', '.join(parts)}{finding}."
+
+
+def outcome(entry: Entry, claim: Compared) -> str:
+    """Return a claim's verdict, or pytest's word where a violated one was expected to be."""
+    is_expected = claim.outcome == "violated" and entry.outcome == EXPECTED
+    return EXPECTED if is_expected else claim.outcome
 
 
 def _is_of_no_claim(entry: Entry) -> bool:
@@ -121,9 +127,10 @@ def shown_in(encoding: str, text: str) -> str:
     return text
 
 
-def claims_that_are(outcome: str, findings: Findings) -> list[tuple[Entry, Compared]]:
+def claims_that_are(wanted: str, findings: Findings) -> list[tuple[Entry, Compared]]:
     """Return the claims of an outcome, each with its test."""
-    return [(entry, each) for entry, each, _ in findings.claims() if each.outcome == outcome]
+    claims = ((entry, each) for entry, each, _ in findings.claims())
+    return [(entry, each) for entry, each in claims if outcome(entry, each) == wanted]
 
 
 def found(claim: Compared) -> str:
@@ -186,7 +193,7 @@ def cluster(of: Mapping[str, Any]) -> str:
 
 def verdict(row: Row) -> str:
     """Return "holds", "violated", "undecided", or how else the tests about an arm ended."""
-    outcomes = {each.outcome for each in row.compared}
+    outcomes = {outcome(entry, each) for entry in row.tests for each in entry.compared}
     if row.outcome == "failed" and "violated" not in outcomes:
         return "undecided" if "undecided" in outcomes else "failed"
     return VERDICTS.get(row.outcome, row.outcome)

@@ -62,7 +62,8 @@ def of_row(row: Row) -> dict[str, float]:
 
 def of_session(findings: Findings) -> tuple[dict[str, str], dict[str, float]]:
     """Return what a session studied, and its claims and trainings in numbers."""
-    facts, claims = findings.facts, [each.outcome for _, each, _ in findings.claims()]
+    facts = findings.facts
+    claims = [words.outcome(entry, each) for entry, each, _ in findings.claims()]
     least, most = facts["seeds"]
     said = {name: str(facts[name]) for name in ("data", "source", "profile", "alpha", "backend")}
     said |= {"seeds": f"{least}:{most}", "device": facts["device"]}
@@ -89,7 +90,7 @@ def of_claims(findings: Findings) -> list[dict[str, Any]]:
             "seeds": each.seeds_in_a_table,
             "p": words.p_value(each.p),
             "p, adjusted": words.p_value(adjusted),
-            "verdict": each.outcome,
+            "verdict": words.outcome(entry, each),
             "test": entry.test,
         }
         for entry, each, adjusted in findings.claims()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MOST = 60_000  # characters; GitHub takes a comment of 65,536
 MOST_CHANGED = 20  # lines since a reference
 MARK = "<!-- pytest-ablation -->"  # by which a CI job finds the comment that it wrote before
-SIGNS = {"holds": "✅ ", "undecided": "❔ ", "": ""}
+SIGNS = {"holds": "✅ ", "undecided": "❔ ", "xfailed": "", "skipped": "", "": ""}
 WRONG = "❌ "
 # As entities these are no markup, in Markdown, in its tables and in HTML. What is markup only where
 # it begins a line stays as it is: no line begins with what a user named.
@@ -220,7 +220,7 @@ def _claim(entry: Entry, each: Compared, adjusted: float) -> list[str]:
         each.seeds_in_a_table or words.UNKNOWN,
         escaped(words.p_value(each.p)),
         escaped(words.p_value(adjusted)),
-        _verdict(each.outcome),
+        _verdict(words.outcome(entry, each)),
         named(entry.test),
     ]
 
