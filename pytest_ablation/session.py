@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_ablation.study import Study
 
 STUDY = pytest.StashKey["Study"]()
+STORE = pytest.StashKey["Store"]()
 READY = pytest.StashKey["Executor"]()
 DATA = pytest.StashKey["Dataset"]()
 REFERENCE = pytest.StashKey["Reference"]()
@@ -34,14 +35,13 @@ def study_of(session: pytest.Session, trainer: str = "") -> Study:
         from pytest_ablation.execution import machine
         from pytest_ablation.plan import NothingTrained
         from pytest_ablation.profile import PROFILES
-        from pytest_ablation.store import Store
         from pytest_ablation.study import Study
         from pytest_ablation.training.device import sees_gpu
 
         machine.share_gpus()
         # Nothing that Keras has imported is garbage: each look at all of it took 0.4 s.
         gc.freeze()
-        store = Store(options.store(config))
+        store = _store(config)
         try:
             executor = _ready(config, trainer) or _executor(config, store, sees_gpu(trainer))
         except AblationError as error:  # without a cluster no other test has one either
@@ -76,9 +76,8 @@ def get_ready(config: pytest.Config, arms: int) -> None:
     """
     from pytest_ablation.execution import machine
     from pytest_ablation.execution.local import Workers
-    from pytest_ablation.store import Store
 
-    store = Store(options.store(config))
+    store = _store(config)
     others = options.plan(config) or options.executor(config) != "local"
     if others or "PYTEST_XDIST_WORKER" in os.environ or "keras" not in sys.modules:
         return
@@ -100,6 +99,13 @@ def get_ready(config: pytest.Config, arms: int) -> None:
     if gpus() and not sees_gpu():
         executor.close()
         start(expects_gpu=False)
+
+
+def _store(config: pytest.Config) -> Store:
+    """Return the session's store: one, which warns once."""
+    from pytest_ablation.store import Store
+
+    return config.stash.setdefault(STORE, Store(options.store(config)))
 
 
 def _ready(config: pytest.Config, trainer: str) -> Executor | None:

@@ -36,14 +36,14 @@ YOUNG = 3600.0  # seconds; what is younger may be another process's work
 class Store:
     """A folder of runs.
 
-    Where it cannot be written the study goes on without it, with one warning.
+    Where it cannot be written the study goes on without it, with one warning a session.
 
     Attributes:
         folder: The folder; it is made when something is kept.
     """
 
     folder: Path
-    _warned: bool = field(default=False, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
 
     # ---------------------------------------------------------------------------------- entries
 
@@ -275,12 +275,19 @@ class Store:
         return True
 
     def _warn(self, error: OSError) -> None:
-        if not self._warned:
-            self._warned = True
-            self._say(
-                f"runs cannot be kept in {self.folder} ({error}): the study goes on, and the next "
-                "one trains anew. Name another folder with --ablation-store=DIR."
-            )
+        self.warn_once(
+            f"runs cannot be kept in {self.folder} ({error.strerror or error}): the study goes on, "
+            "and the next one trains anew. Name another folder with --ablation-store=DIR."
+        )
+
+    # ------------------------------------------------------------------------------------ saying
+
+    def warn_once(self, text: str) -> None:
+        """Warn of what befalls each training alike; the cause, in parentheses, may be another."""
+        what = text.partition(" (")[0]
+        if what not in self._said:
+            self._said.add(what)
+            warnings.warn(AblationWarning(text), stacklevel=4)
 
     def _say(self, text: str) -> None:
         warnings.warn(AblationWarning(text), stacklevel=4)

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pytest_ablation.errors import AblationWarning, TrainingError
+from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import sharing
 from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.here import Here
@@ -150,7 +149,7 @@ class Workers:
                 raise done  # it stays known: what failed is not tried again for another test
             del self._done[task.key]
         for text in done.warned:
-            warnings.warn(AblationWarning(text), stacklevel=3)
+            self.store.warn_once(text)
         return done
 
     def uses_gpus(self, resources: str = "") -> bool:

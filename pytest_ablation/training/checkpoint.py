@@ -55,8 +55,8 @@ def keep(
     except OSError as error:
         warnings.warn(
             AblationWarning(
-                f"the unfinished training cannot be kept in {path.parent} ({error}): were it "
-                "killed, it would start anew."
+                f"the unfinished training cannot be kept in {path.parent} ({error.strerror}): "
+                "were it killed, it would start anew."
             ),
             stacklevel=2,
         )

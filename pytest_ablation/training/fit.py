@@ -121,8 +121,8 @@ def keep_weights(path: Path, trial: Trial, model: keras.Model) -> None:
     except OSError as error:
         warnings.warn(
             AblationWarning(
-                f"the trained weights cannot be kept in {path.parent} ({error}): a lesion of this "
-                "network trains it anew."
+                f"the trained weights cannot be kept in {path.parent} ({error.strerror}): a lesion "
+                "of this network trains it anew."
             ),
             stacklevel=2,
         )
