@@ -156,7 +156,8 @@ def test_every_output_says_what_changed_since(tmp_path: Path) -> None:
 
 def test_what_changed_since_is_said_in_words(tmp_path: Path) -> None:
     """A reviewer reads which arms changed, which are new and which are gone, and nothing else."""
-    changed = since.changed(compared(tmp_path))
+    findings = compared(tmp_path)
+    changed = since.changed(findings, findings.rows())
     assert changed == [
         ("baseline", "accuracy −2.0 points (−3.7 … −0.3 points)"),
         ("baseline", "params 736,618 → 700,000"),
@@ -164,7 +165,7 @@ def test_what_changed_since_is_said_in_words(tmp_path: Path) -> None:
         ("remove <gone>", "in the reference, and in no test of this session"),
     ]
     unclear = compared(tmp_path, values={"accuracy": (0.5, 0.59, 0.65)})
-    assert since.changed(unclear) == changed[1:]
+    assert since.changed(unclear, unclear.rows()) == changed[1:]
     assert "<code>remove &#60;gone&#62;</code>" in export.rendered(unclear, ".md")
 
 

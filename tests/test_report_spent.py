@@ -12,9 +12,19 @@ from pytest_ablation.table import Findings
 from tests.test_report import FACTS, entry, runs, study
 
 
+def by_arm(findings: Findings) -> tuple[spent.Spent, ...]:
+    """Return what each arm took."""
+    return spent.of(findings, findings.rows())
+
+
+def by_node(findings: Findings) -> tuple[spent.Spent, ...]:
+    """Return what each node took."""
+    return spent.by_node(findings, findings.rows())
+
+
 def test_each_arm_says_what_was_trained_and_what_was_there() -> None:
     """Seconds of this session and of earlier ones are apart, each training counted once."""
-    told = spent.of(study())
+    told = by_arm(study())
     arms = {each.name: each for each in told}
 
     # Of each arm's two runs this session trained the first of the baseline and of remove Dropout.
@@ -41,7 +51,7 @@ def test_what_an_interaction_takes_is_told_of_its_parts() -> None:
     )
     findings = Findings()
     findings.add(Entry.from_plain(both.as_plain()))
-    arms = {each.name: each for each in spent.of(findings)}
+    arms = {each.name: each for each in by_arm(findings)}
     assert (arms["remove a"].trained, arms["remove a"].seconds) == (2, 14.0)
     assert (arms["remove b"].trained, arms["remove b"].seconds) == (2, 10.0)
     assert findings.facts["trained"] == arms[""].trained == 4
@@ -55,7 +65,7 @@ def test_many_arms_are_told_together() -> None:
         arm = runs(0.4 + number / 1000, 0.9, wall=float(number))
         findings.add(entry(f"t{number}", f"remove {number}", arm, facts=FACTS))
 
-    told = spent.of(findings)
+    told = by_arm(findings)
 
     assert len(told) == spent.MOST + 1
     assert told[-2].reused == 2 * (41 - (spent.MOST - 1))
@@ -64,24 +74,24 @@ def test_many_arms_are_told_together() -> None:
 
 def test_nothing_trained_is_nothing_spent() -> None:
     """A session that trained nothing has no table of it."""
-    assert spent.of(study(baseline=(), variant=())) == ()
-    assert spent.of(Findings()) == ()
+    assert by_arm(study(baseline=(), variant=())) == ()
+    assert by_arm(Findings()) == ()
 
 
 def test_which_node_trained_what_is_told_where_there_are_several() -> None:
     """On one machine nobody is told its name; of a cluster each node has its share."""
-    assert spent.by_node(study()) == ()
+    assert by_node(study()) == ()
     findings = study()
     for number, (name, found) in enumerate(list(findings.entries.items())):
         host = f"node{number % 2} (10.0.0.{number % 2}), a processor, 2 cores, CPU"
         variant = tuple(replace(run, host=host) for run in found.variant)
         findings.entries[name] = replace(found, variant=variant)
 
-    told = spent.by_node(findings)
+    told = by_node(findings)
 
     nodes = {each.name for each in told[:-1]}
     assert nodes >= {"node0 (10.0.0.0)", "node1 (10.0.0.1)"}
-    assert told[-1].total == spent.of(findings)[-1].total
+    assert told[-1].total == by_arm(findings)[-1].total
     page = html.alone(findings)
     assert "<th>Node</th>" in page
     assert "node1 (10.0.0.1)" in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ablation.quantity import FLOPS, PARAMS, said
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_ablation.table import Findings, Row
 
 
-def changed(findings: Findings) -> list[tuple[str, str]]:
+def changed(findings: Findings, rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Return an arm and what is to be said of it each; the arm is empty in what is said of all."""
     reference = findings.reference
     if reference is None:
@@ -22,7 +22,7 @@ def changed(findings: Findings) -> list[tuple[str, str]]:
     now = {(each.experiment, each.arm): each for each in findings.kept}
     told = [
         (row.arm, said)
-        for row in findings.rows()
+        for row in rows
         for said in _of_arm(row, reference, now.get((row.experiment, row.arm)))
     ]
     missing = [arm for key, arm in ((key, key[1]) for key in reference.arms) if key not in now]

@@ -11,7 +11,7 @@ from pytest_ablation import hosts
 
 if TYPE_CHECKING:
     from pytest_ablation.run import Run
-    from pytest_ablation.table import Findings
+    from pytest_ablation.table import Findings, Row
 
 MOST = 24
 
@@ -40,27 +40,27 @@ class Spent:
         return self.seconds + self.saved
 
 
-def of(findings: Findings) -> tuple[Spent, ...]:
+def of(findings: Findings, rows: Sequence[Row]) -> tuple[Spent, ...]:
     """Return what each arm took, the longest first, the least together; what all took is last."""
-    return _grouped(findings, lambda experiment, arm, run: (experiment, arm))
+    return _grouped(findings, rows, lambda experiment, arm, run: (experiment, arm))
 
 
-def by_node(findings: Findings) -> tuple[Spent, ...]:
+def by_node(findings: Findings, rows: Sequence[Row]) -> tuple[Spent, ...]:
     """Return the same of each node; nothing where all was trained on one machine."""
     nodes = _grouped(
-        findings, lambda experiment, arm, run: (hosts.node(run.host) or hosts.UNKNOWN,)
+        findings, rows, lambda experiment, arm, run: (hosts.node(run.host) or hosts.UNKNOWN,)
     )
     return nodes if len(nodes) > 2 or findings.facts["cluster"] else ()
 
 
 def _grouped(
-    findings: Findings, of: Callable[[str, str, Run], tuple[str, ...]]
+    findings: Findings, rows: Sequence[Row], of: Callable[[str, str, Run], tuple[str, ...]]
 ) -> tuple[Spent, ...]:
     entries = findings.entries.values()
     fresh = {each for entry in entries for each in entry.facts["trained"]}
     # A lesion is evaluated, not trained.
     studied = [
-        *((row.experiment, row.arm, row.runs) for row in findings.rows() if row.lesion is None),
+        *((row.experiment, row.arm, row.runs) for row in rows if row.lesion is None),
         *((entry.experiment, *each) for entry in entries for each in entry.alone.items()),
     ]
     known: set[str] = set()

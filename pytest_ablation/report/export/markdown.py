@@ -48,19 +48,19 @@ def rendered(findings: Findings) -> str:
     Where more would be needed, what each ablation changed is left out, then the list of claims,
     then arms whose claims hold and that changed least; what is left out is said.
     """
-    size = _Size(rows=len(findings.rows()))
-    text = _composed(findings, size)
+    rows = findings.rows()
+    size = _Size(rows=len(rows))
+    text = _composed(findings, rows, size)
     for smaller in (replace(size, changes=False), replace(size, changes=False, claims=False)):
         if len(text) > MOST:
-            size, text = smaller, _composed(findings, smaller)
+            size, text = smaller, _composed(findings, rows, smaller)
     while len(text) > MOST and size.rows:
         size = replace(size, rows=size.rows // 2)
-        text = _composed(findings, size)
+        text = _composed(findings, rows, size)
     return text
 
 
-def _composed(findings: Findings, size: _Size) -> str:
-    rows = findings.rows()
+def _composed(findings: Findings, rows: Sequence[Row], size: _Size) -> str:
     kept = sorted(rows, key=_telling)[: size.rows]
     shown = {id(row) for row in kept}
     parts = [
@@ -72,7 +72,7 @@ def _composed(findings: Findings, size: _Size) -> str:
     for name in dict.fromkeys(row.experiment for row in kept):
         own = [row for row in rows if id(row) in shown and row.experiment == name]
         parts += _study(name, own, findings)
-    parts += _changed_since(findings)
+    parts += _changed_since(findings, rows)
     if size.claims:
         parts += _claims(findings)
     if size.changes:
@@ -173,8 +173,8 @@ def _verdict(verdict: str) -> str:
     return SIGNS.get(verdict, WRONG) + verdict
 
 
-def _changed_since(findings: Findings) -> Iterator[str]:
-    told = since.changed(findings)
+def _changed_since(findings: Findings, rows: Sequence[Row]) -> Iterator[str]:
+    told = since.changed(findings, rows)
     if findings.reference is None:
         return
     lines = [f"- {named(arm)}: {escaped(said)}" if arm else said for arm, said in told]
