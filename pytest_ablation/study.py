@@ -64,6 +64,7 @@ class Study:
     supplies: Supplies = field(init=False)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
+    _named: dict[str, Arm] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
     _ablations: dict[tuple[int, str], Ablation] = field(default_factory=dict)
     _waiting: dict[tuple[int, int], dict[str, Arm]] = field(default_factory=dict)
@@ -89,9 +90,19 @@ class Study:
         return min(least, limit), min(most, limit)
 
     def baseline(self, experiment: Experiment) -> Arm:
-        """Return the arm of the unedited experiment."""
+        """Return the arm of the unedited experiment.
+
+        Raises:
+            AblationError: Another experiment has its name, by which reports tell them apart.
+        """
         if id(experiment) not in self._baselines:
             arm = Arm(self, experiment, "baseline", keeps_weights=True)
+            first = self._named.setdefault(experiment.name, arm)
+            if first is not arm and not _are_alike(first, arm):
+                raise AblationError(
+                    f'two experiments are called "{experiment.name}", and reports would take them '
+                    'for one. Give each a name of its own: Experiment(…, name="…").'
+                )
             self._baselines[id(experiment)] = experiment, arm
         return self._baselines[id(experiment)][1]
 
@@ -357,3 +368,11 @@ class Study:
             said = shorter, recipes.serialized(shorter), recipes.sources(shorter)
             self._recipes[key] = recipe, said
         return self._recipes[key][1]
+
+
+def _are_alike(first: Arm, second: Arm) -> bool:
+    """Tell whether two baselines train alike, or one cannot: that is said of its own tests."""
+    try:
+        return first.trial(0).fingerprint == second.trial(0).fingerprint
+    except AblationError:
+        return True

@@ -1122,6 +1122,40 @@ def test_it(variant, baseline):
     pytester.runpytest().assert_outcomes(passed=2)
 
 
+def test_two_experiments_of_one_name_are_refused(quick: pytest.Pytester) -> None:
+    """Of the second, reports showed no number, or its variants' beside the first one's baseline."""
+    write(
+        quick,
+        """
+from dataclasses import replace
+
+@pytest.fixture(params=["first", "alike", "other", "named"])
+def experiment(request, experiment):
+    other = train_with(optimizer="sgd")(experiment)
+    return {
+        "first": experiment,
+        "alike": replace(experiment),
+        "other": other,
+        "named": replace(other, name="by sgd"),
+    }[request.param]
+
+@pytest.mark.ablation(remove("drop1"))
+def test_it(variant):
+    assert variant.accuracy.change >= -0.5
+""",
+    )
+    result = quick.runpytest("--ablation-seeds=2")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_it[[]other[]]*",
+            'two experiments are called "net", *: Experiment(…, name="…").',
+            "net *",
+            "by sgd *",
+        ]
+    )
+
+
 def test_a_regression_is_studied_by_its_error(suite: pytest.Pytester) -> None:
     """A metric of one's own is compared and reported; accuracy, which it lacks, is said at once."""
     suite.makeconftest(

@@ -169,7 +169,8 @@ def test_a_trainer_anywhere_reaches_the_workers(own: pytest.Pytester) -> None:
 
             @pytest.fixture(scope="module", params=[of_this_module, "mine:fit"])
             def experiment(request):
-                return Experiment({"twice": 1.0}, train=request.param)
+                name = getattr(request.param, "__name__", request.param)
+                return Experiment({"twice": 1.0}, train=request.param, name=name)
 
             @pytest.mark.ablation(override(twice=0.5))
             def test_it(variant):
@@ -189,6 +190,7 @@ def test_each_conftest_has_its_own_trainer(pytester: pytest.Pytester, workers: i
     for folder, gives in (("one", 0.25), ("two", 0.75)):
         pytester.mkdir(folder)
         conftest = MINIMAL.replace('trial.config["x"]', str(gives))
+        conftest = conftest.replace("train=fit", f"train=fit, name={folder!r}")
         (pytester.path / folder / "conftest.py").write_text(conftest)
         (pytester.path / folder / f"test_{folder}.py").write_text(
             f"""
@@ -208,6 +210,7 @@ def test_an_error_of_one_of_several_conftests_is_told(pytester: pytest.Pytester)
         conftest = f"class {error}(Exception): pass\n" + MINIMAL.replace(
             "return {", f"raise {error}('not on a Tuesday')\n    return {{"
         )
+        conftest = conftest.replace("train=fit", f"train=fit, name={folder!r}")
         (pytester.path / folder / "conftest.py").write_text(conftest)
         (pytester.path / folder / f"test_{folder}.py").write_text(
             "def test_it(baseline):\n    assert baseline.metric('error').mean >= 0\n"
