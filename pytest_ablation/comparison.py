@@ -158,6 +158,18 @@ class Quantity:
     def __rsub__(self, other: object) -> NoReturn:
         raise self._no_number(f"{_written(other)} - {self.name}", "change")
 
+    def __add__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{self.name} + {_written(other)}", "change")
+
+    def __radd__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{_written(other)} + {self.name}", "change")
+
+    def __mul__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{self.name} * {_written(other)}", "ratio")
+
+    def __rmul__(self, other: object) -> NoReturn:
+        raise self._no_number(f"{_written(other)} * {self.name}", "ratio")
+
     def __truediv__(self, other: object) -> NoReturn:
         raise self._no_number(f"{self.name} / {_written(other)}", "ratio")
 
@@ -183,6 +195,9 @@ class Quantity:
 
     def __str__(self) -> str:
         return said(self.mean, self.measure.unit, self.form)
+
+    def __format__(self, form: str) -> str:
+        return format(self.mean, form) if form else str(self)
 
     if not TYPE_CHECKING:  # where there is one, no name is unknown to mypy
 

@@ -418,6 +418,12 @@ def test_it(variant):
             "*Error: variant.accuracy - baseline.accuracy: write variant.accuracy.change, and *",
         ),
         ("0.9 - variant.accuracy < 0.1", "*Error: 0.9 - variant.accuracy: write variant.acc*"),
+        ("variant.loss + 0.1 > 1", "*Error: variant.loss + 0.1: write variant.loss.change, and *"),
+        (
+            "baseline.accuracy * 0.9 <= variant.accuracy",
+            "*Error: baseline.accuracy * 0.9: write variant.accuracy.ratio, and *",
+        ),
+        ("100 * variant.accuracy > 75", "*100 * variant.accuracy: write variant.accuracy.ratio, *"),
         ("baseline.wall / variant.wall > 1", "*/ variant.wall: write variant.wall.ratio, and *"),
         ("1 / variant.wall.ratio > 1", "*1 / variant.wall.ratio: write variant.wall.ratio, and *"),
         (
@@ -471,6 +477,8 @@ def test_it(baseline):
     assert repr(baseline.accuracy) == "<baseline.accuracy>"
     assert not Path(".ablation").exists()
     assert str(baseline.accuracy).endswith(" %")
+    assert f"{baseline.accuracy}" == str(baseline.accuracy)
+    assert f"{baseline.accuracy:.3f}" == "0.820"  # its mean, as any number
 """,
     )
     quick.runpytest("--ablation-profile=full", "--ablation-seeds=1").assert_outcomes(passed=1)
