@@ -146,7 +146,7 @@ class Reporting:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the table of findings, or with the plan."""
         writer = self.config.get_terminal_writer()
-        if options.plan(self.config):
+        if options.plan(self.config) and not self.config.option.collectonly:
             from pytest_ablation.report import plan, progress
 
             terminalreporter.write_sep("=", "ablation plan")

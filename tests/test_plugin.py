@@ -855,6 +855,14 @@ ablation_store = kept/here
     assert len(list((quick.path / "kept/here/runs").glob("*.json"))) == 1
 
 
+def test_what_is_only_collected_has_no_plan(quick: pytest.Pytester) -> None:
+    """Nobody reads that no test needs a training where none was asked."""
+    write(quick, "def test_it(baseline):\n    assert baseline.accuracy >= 0\n")
+    result = quick.runpytest("--collect-only", "--ablation-plan")
+    result.stdout.fnmatch_lines(["*1 test collected*"])
+    result.stdout.no_fnmatch_line("*No test needs a training*")
+
+
 def test_images_that_cannot_be_read_end_the_session_in_one_line(suite: pytest.Pytester) -> None:
     """A wrong path is known before anything runs."""
     write(suite, "def test_it(cifar10, baseline): pass\n")
