@@ -72,6 +72,14 @@ def unknown(asked: str, of: object, *others: str) -> UnknownNameError:
     )
 
 
+def of_one_name(name: str) -> str:
+    """Return what is wrong with two experiments of one name."""
+    return (
+        f'two experiments are called "{name}", and reports would take them for one. Give each a '
+        'name of its own: Experiment(…, name="…").'
+    )
+
+
 def did_you_mean(asked: str, known: Iterable[str]) -> str:
     """Return `` Did you mean "x"?`` for the known word closest to the one asked, else nothing."""
     close = difflib.get_close_matches(asked, list(known), n=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_ablation import options
+from pytest_ablation.errors import of_one_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,8 @@ class Reporting:
         self.progress: Reporter | None = None
         self.told: set[str] = set()
         self.written: list[str] = []
-        self.unwritten: list[str] = []
+        self.faults: list[str] = []  # of the session, which is no success then
+        self.baselines: dict[tuple[str, int], str] = {}
 
     def pytest_sessionstart(self) -> None:
         """Where pytest-xdist has the tests run elsewhere, say how their trainings go."""
@@ -52,7 +54,7 @@ class Reporting:
             self._export(path)
         self._summarize_step()
         self._save()
-        if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
+        if self.faults and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.findings is not None:  # last, so that a fault in another plugin costs no file
             self.config.hook.pytest_ablation_findings(findings=self.findings)
@@ -66,7 +68,7 @@ class Reporting:
         try:
             export.write(self.findings, path)
         except OSError as error:
-            self.unwritten.append(f"findings could not be written to {path}: {error.strerror}")
+            self.faults.append(f"findings could not be written to {path}: {error.strerror}")
         else:
             self.written.append(f"findings written to {path}")
 
@@ -85,6 +87,7 @@ class Reporting:
         self.findings = self.findings or Findings(reference=self.reference, errors=self.errors)
         self.findings.add(entry)
         if not self._is_worker:
+            self._check_name(entry)
             self._tell_of_runs(entry)
         if self._writes_page:
             from pytest_html import extras
@@ -97,6 +100,14 @@ class Reporting:
                 report.extras = [*getattr(report, "extras", []), unfolded]  # type: ignore[attr-defined] # read by pytest-html
             else:
                 report.ablation_content = content  # type: ignore[attr-defined] # read below
+
+    def _check_name(self, entry: Entry) -> None:
+        """Tell of two experiments of one name: a process of pytest-xdist knows its own alone."""
+        for run in entry.baseline:
+            first = self.baselines.setdefault((entry.experiment, run.seed), run.fingerprint)
+            fault = of_one_name(entry.experiment)
+            if first != run.fingerprint and fault not in self.faults:
+                self.faults.append(fault)
 
     def _tell_of_runs(self, entry: Entry) -> None:
         """Tell other plugins of the runs that are of this session, once each."""
@@ -126,7 +137,7 @@ class Reporting:
         try:
             reference.save(self.findings.kept, path)
         except OSError as error:
-            self.unwritten.append(f"no reference could be written to {path}: {error.strerror}")
+            self.faults.append(f"no reference could be written to {path}: {error.strerror}")
         else:
             self.written.append(f"reference written to {path}")
 
@@ -141,7 +152,7 @@ class Reporting:
             with open(summary, "a", encoding="utf-8", errors="replace") as file:
                 file.write(export.rendered(self.findings, ".md"))
         except OSError as error:
-            self.unwritten.append(f"GITHUB_STEP_SUMMARY={summary}: {error.strerror}")
+            self.faults.append(f"GITHUB_STEP_SUMMARY={summary}: {error.strerror}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the table of findings, or with the plan."""
@@ -159,7 +170,7 @@ class Reporting:
             progress.write_lines(terminalreporter, table)
         for line in self.written:
             terminalreporter.write_line(line)
-        for line in self.unwritten:
+        for line in self.faults:
             terminalreporter.write_line(line, red=True)
 
     @pytest.hookimpl(optionalhook=True)

@@ -16,7 +16,7 @@ from pytest_ablation.ablation import Ablation
 from pytest_ablation.arm import Arm
 from pytest_ablation.duets import Duets
 from pytest_ablation.entry import DamagedEntryError, Kept, NewerEntryError
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, of_one_name
 from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import Lesioning, Probing, Together, Training
 from pytest_ablation.experiment import Experiment
@@ -99,10 +99,7 @@ class Study:
             arm = Arm(self, experiment, "baseline", keeps_weights=True)
             first = self._named.setdefault(experiment.name, arm)
             if first is not arm and not _are_alike(first, arm):
-                raise AblationError(
-                    f'two experiments are called "{experiment.name}", and reports would take them '
-                    'for one. Give each a name of its own: Experiment(…, name="…").'
-                )
+                raise AblationError(of_one_name(experiment.name))
             self._baselines[id(experiment)] = experiment, arm
         return self._baselines[id(experiment)][1]
 

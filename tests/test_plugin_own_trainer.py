@@ -202,6 +202,24 @@ def test_it(baseline):
     result.assert_outcomes(passed=2)
 
 
+def test_two_experiments_of_one_name_fail_a_session_of_several_processes(
+    pytester: pytest.Pytester,
+) -> None:
+    """Where no process has both, their one table is no success, and says what to do."""
+    pytester.makepyfile(
+        mine="def fit(trial, data, progress):\n    return {'error': trial.config['x']}\n"
+    )
+    pytester.syspathinsert()
+    for x in ("1.0", "2.0"):
+        study = MINIMAL.replace("train=fit", "train='mine:fit'").replace("1.0", x)
+        test = "def test_it(baseline):\n    assert baseline.metric('error').mean > 0\n"
+        pytester.makepyfile(**{f"test_{x[0]}": study + test})
+    result = pytester.runpytest_subprocess("-n2", "--dist=loadfile", "--ablation-seeds=1")
+    result.assert_outcomes(passed=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(['two experiments are called "fit", *: Experiment(…, name="…").'])
+
+
 def test_an_error_of_one_of_several_conftests_is_told(pytester: pytest.Pytester) -> None:
     """What a worker raises is told where pytest finds another conftest.py by the same name."""
     for folder in ("one", "two"):
