@@ -129,6 +129,12 @@ def test_an_ablation_says_itself_as_a_person_would() -> None:
     assert swapped.describe(net()) == "activation relu → tanh (2 layers)"
 
 
+def test_a_wrapper_is_a_function_of_the_old_layer() -> None:
+    """A class of Keras's that takes a layer may stand where a function old → new may."""
+    edited = replace("dense1", layers.SpectralNormalization)(net())
+    assert edited.get_layer("dense1").layer.units == 16
+
+
 @pytest.mark.parametrize(
     ("ablation", "message"),
     [
@@ -145,6 +151,8 @@ def test_an_ablation_says_itself_as_a_person_would() -> None:
         (configure("drop*", rate=0.5), "nothing would change"),
         (replace("drop1", layers.Dropout(0.5)), "nothing would change"),
         (replace("drop1", lambda old: "x"), "'x' is not a Keras layer"),
+        (replace("drop1", layers.Identity), r"Identity is a class: write Identity\(…\), or a func"),
+        (insert(layers.BatchNormalization, after="dense1"), "BatchNormalization is a class: write"),
         (remove("classes"), "the network would give 8 in place of 2"),
         (remove("*"), "no layer would be left"),
         (remove("*") + remove("drop1"), "no layer of that name"),
@@ -168,6 +176,7 @@ def test_a_wrong_edit_says_what_is_wrong(ablation: Ablation, message: str) -> No
         (lambda: train_with(), "name a setting"),
         (lambda: train_with(epoch=3), "no setting 'epoch'.*Did you mean \"epochs\""),
         (lambda: use(3), "pass a function"),  # type: ignore[arg-type] # the mistake
+        (lambda: use(net()), "pass a function"),
         (lambda: feed_with(3), "pass a function"),  # type: ignore[arg-type] # the mistake
     ],
 )

@@ -13,6 +13,7 @@ from pytest_ablation.network import adapted, faithful
 from pytest_ablation.network.adapted import told_what_was_adapted
 from pytest_ablation.network.configuration import first_line, from_config
 from pytest_ablation.network.naming import keras_name
+from pytest_ablation.network.source import is_keras
 
 Layer: TypeAlias = keras.layers.Layer
 LayerOrFunction: TypeAlias = Layer | Callable[[Layer], Layer]
@@ -156,6 +157,10 @@ def _serialized(value: Any) -> Any:
 
 
 def _made(by: LayerOrFunction, old: Layer) -> Layer:
+    if isinstance(by, type) and is_keras(by) and not issubclass(by, keras.layers.Wrapper):
+        raise AblationError(
+            f"{by.__name__} is a class: write {by.__name__}(…), or a function old → new layer."
+        )
     made = by if isinstance(by, keras.layers.Layer) else by(old)
     if not isinstance(made, keras.layers.Layer):
         raise AblationError(f"{made!r} is not a Keras layer.")
