@@ -111,6 +111,13 @@ class Recipe:
             object.__setattr__(self, name, value)
         for name in ("augmentation", "callbacks"):
             self._check_each(name)
+        for name in ("optimizer", "loss", "metrics", "augmentation"):
+            for each in leaves(getattr(self, name)):
+                if isinstance(each, type):
+                    raise AblationError(
+                        f"Recipe({name}={each.__name__} …): this is a class: write "
+                        f"{each.__name__}(…)."
+                    )
 
     @property
     def metric_names(self) -> tuple[str, ...] | None:
@@ -179,6 +186,15 @@ def check_names(settings: Iterable[str], asked: str = "") -> None:
                 f"{asked}a recipe has no setting {name!r}. Settings: {', '.join(known)}."
                 + did_you_mean(name, known)
             )
+
+
+def leaves(things: Any) -> list[Any]:
+    """Return a setting's one thing, or each of those of several outputs."""
+    if isinstance(things, Mapping):
+        return leaves(list(things.values()))
+    if isinstance(things, list | tuple):
+        return [leaf for thing in things for leaf in leaves(thing)]
+    return [] if things is None else [things]
 
 
 def _weights(given: Any) -> dict[int, float] | None:

@@ -169,6 +169,27 @@ def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], s
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": keras.optimizers.Adam},
+        {"loss": {"classes": keras.losses.MeanSquaredError}},
+        {"metrics": ["acc", keras.metrics.AUC]},
+        {"augmentation": [layers.RandomFlip]},
+    ],
+)
+def test_a_class_in_the_place_of_an_object_is_refused(changes: dict[str, Any]) -> None:
+    """It was said to be unknown to Keras, or to miss the argument 'self'."""
+    with pytest.raises(AblationError, match=r"this is a class: write \w+\(…\)"):
+        Recipe(**{"optimizer": "adam", "loss": "mse", **changes})
+
+
+def test_a_precision_that_keras_does_not_know_is_refused() -> None:
+    """A slip in its name is one line, and no traceback."""
+    with pytest.raises(AblationError, match=r"Recipe\(precision='float17'\): .*mixed_float16"):
+        trial_of(train_with(precision="float17")(EXPERIMENT))
+
+
+@pytest.mark.parametrize(
     ("metrics", "said"),
     [
         ("f1_score", r'F1Score gives a number for each class: write F1Score\(average="macro"\)'),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import keras
 
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, one_line
 
 USUAL = "float32"
 
@@ -24,11 +24,15 @@ def built_in(precision: str) -> Iterator[None]:
 
 
 def check(precision: str) -> None:
-    """See that no other policy is set than a recipe says, where that says none.
+    """See that Keras knows a policy, and that no other is set than a recipe says that says none.
 
     Raises:
-        AblationError: There is one: trainings would not have it.
+        AblationError: It does not; or there is one, which trainings would not have.
     """
+    try:
+        keras.DTypePolicy(precision)
+    except (TypeError, ValueError) as error:
+        raise AblationError(f"Recipe(precision={precision!r}): {one_line(error)}") from error
     policy = keras.config.dtype_policy().name
     if precision == USUAL != policy:
         raise AblationError(

@@ -6,7 +6,7 @@ its backends not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ from pytest_ablation.dataset import Dataset
 from pytest_ablation.errors import AblationError, DataError, did_you_mean
 from pytest_ablation.network import naming
 from pytest_ablation.network.source import is_keras
-from pytest_ablation.recipe import Recipe
+from pytest_ablation.recipe import Recipe, leaves
 
 _BY_COMPILE = {"loss": ("crossentropy", "ce"), "metrics": ("accuracy", "acc")}  # to suit labels
 _ONE_HOT = (
@@ -58,7 +58,7 @@ def check(recipe: Recipe, data: Dataset, model: keras.Model) -> None:
 
 
 def _check_known(things: Any, setting: str, module: Any) -> None:
-    for thing in _leaves(things):
+    for thing in leaves(things):
         if not isinstance(thing, str) or thing.lower() in _BY_COMPILE[setting]:
             continue
         try:
@@ -69,15 +69,6 @@ def _check_known(things: Any, setting: str, module: Any) -> None:
                 f'Recipe({setting}=…): Keras knows no "{thing}".'
                 + did_you_mean(thing, (*known, *_BY_COMPILE[setting]))
             ) from error
-
-
-def _leaves(things: Any) -> Iterator[Any]:
-    """Yield a loss or metric, or each in what has several."""
-    if isinstance(things, Mapping | list | tuple):
-        for each in things.values() if isinstance(things, Mapping) else things:
-            yield from _leaves(each)
-    else:
-        yield things
 
 
 def _outputs(model: Any) -> dict[str, Any]:
@@ -114,7 +105,7 @@ def _check_weights(recipe: Recipe, outputs: Mapping[str, Any]) -> None:
 def _of(things: Any, name: str, place: int, outputs: Mapping[str, Any]) -> Any:
     """Return what there is of one output: among things by name, in order, or one of all."""
     if len(outputs) == 1:
-        return next(_leaves(things), None)
+        return next(iter(leaves(things)), None)
     if isinstance(things, Mapping):
         return things.get(name)
     if isinstance(things, list | tuple):
@@ -124,7 +115,7 @@ def _of(things: Any, name: str, place: int, outputs: Mapping[str, Any]) -> Any:
 
 def _metrics_of(metrics: Any, name: str, place: int, outputs: Mapping[str, Any]) -> list[Any]:
     own = metrics if len(outputs) == 1 else _of(metrics, name, place, outputs)
-    return [each for each in _leaves(own) if each is not None]
+    return leaves(own)
 
 
 def _found(loss: Any) -> Any:

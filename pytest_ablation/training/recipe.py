@@ -21,7 +21,7 @@ from pytest_ablation.experiment import canonical_json
 from pytest_ablation.network import configuration, naming
 from pytest_ablation.network.faithful import left_out
 from pytest_ablation.network.source import is_keras, source_hash
-from pytest_ablation.recipe import SEVERAL, Recipe
+from pytest_ablation.recipe import SEVERAL, Recipe, leaves
 from pytest_ablation.settings import plain
 from pytest_ablation.training import (
     augmentation,
@@ -85,7 +85,7 @@ def _check_metrics(recipe: Recipe) -> None:
     Raises:
         AblationError: One is not.
     """
-    for thing in _leaves(recipe.metrics):
+    for thing in leaves(recipe.metrics):
         metric = thing
         if isinstance(thing, str):
             with contextlib.suppress(ValueError):  # some names `compile` alone understands
@@ -156,7 +156,7 @@ def averages(optimizer: keras.optimizers.Optimizer) -> bool:
 
 def sources(recipe: Recipe) -> dict[str, str]:
     """Return the hash of the source of each class or function that is not Keras's own."""
-    things = [recipe.optimizer, *_leaves(recipe.loss), *_leaves(recipe.metrics)]
+    things = [recipe.optimizer, *leaves(recipe.loss), *leaves(recipe.metrics)]
     kinds = [
         thing if callable(thing) and hasattr(thing, "__qualname__") else type(thing)
         for thing in things
@@ -265,15 +265,6 @@ def _learning_rate(recipe: Recipe) -> Any:
             )
         rate = made
     return _serialized(rate, "learning_rate") if isinstance(rate, schedule) else rate
-
-
-def _leaves(things: Any) -> list[Any]:
-    """Return a loss, or all of several outputs' losses or metrics."""
-    if isinstance(things, Mapping):
-        return _leaves(list(things.values()))
-    if isinstance(things, list | tuple):
-        return [leaf for thing in things for leaf in _leaves(thing)]
-    return [] if things is None else [things]
 
 
 def _serialized(thing: Any, setting: str) -> Any:
