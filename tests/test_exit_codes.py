@@ -129,6 +129,17 @@ def test_a_claim_that_is_expected_to_be_violated_is_told_apart(pytester: pytest.
     assert "❌" not in table
 
 
+def test_a_claim_whose_test_skips_is_told_apart(pytester: pytest.Pytester) -> None:
+    """As pytest counts a test that takes a violated claim for a reason to skip."""
+    pytester.makeconftest(CONFTEST)
+    skips = "    if not variant.accuracy.change >= 0:\n        pytest.skip('known')\n"
+    pytester.makepyfile(IMPORTS + VIOLATED.rpartition("    assert")[0] + skips)
+    result = pytester.runpytest("--ablation-seeds=2")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["0 of 1 claims hold, 1 skipped; *"])
+    result.stdout.no_fnmatch_line("violated: *")
+
+
 def test_findings_that_cannot_be_written_are_no_success(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

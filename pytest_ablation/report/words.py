@@ -39,7 +39,7 @@ IN_ASCII = str.maketrans(
         "━": "=",
     }
 )
-EXPECTED = "xfailed"
+EXCUSED = ("xfailed", "skipped")
 VERDICTS = {"passed": "holds", "failed": "violated"}
 
 
@@ -56,7 +56,7 @@ def headline(rows: Sequence[Row], errors: Collection[str]) -> str:
     outcomes = [outcome(entry, each) for entry in tests for each in entry.compared]
     wrong = len(errors) + sum(entry.outcome == "error" for entry in tests)
     parts = [_holding(outcomes.count("holds"), len(outcomes))]
-    others = (each for each in ("violated", "undecided", EXPECTED) if each in outcomes)
+    others = (each for each in ("violated", "undecided", *EXCUSED) if each in outcomes)
     parts += [f"{outcomes.count(each)} {each}" for each in others]
     otherwise = sum(entry.outcome == "failed" and _is_of_no_claim(entry) for entry in tests)
     parts += [f"{_counted(otherwise, 'test')} failed otherwise"] if otherwise else []
@@ -67,9 +67,9 @@ def headline(rows: Sequence[Row], errors: Collection[str]) -> str:
 
 
 def outcome(entry: Entry, claim: Compared) -> str:
-    """Return a claim's verdict, or pytest's word where a violated one was expected to be."""
-    is_expected = claim.outcome == "violated" and entry.outcome == EXPECTED
-    return EXPECTED if is_expected else claim.outcome
+    """Return a claim's verdict, or pytest's word where a violated one fails no test."""
+    is_excused = claim.outcome == "violated" and entry.outcome in EXCUSED
+    return entry.outcome if is_excused else claim.outcome
 
 
 def _is_of_no_claim(entry: Entry) -> bool:
