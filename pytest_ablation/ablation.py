@@ -209,7 +209,8 @@ def cut(branch: Selector | Shortcut, *, into: Selector, repair: bool = False) ->
 
 def use(model_function: ModelFunction) -> Ablation:
     """Study another network in the place of the experiment's: what `model_function` returns."""
-    if not callable(model_function) or hasattr(model_function, "layers"):
+    is_network = hasattr(model_function, "layers") and not isinstance(model_function, type)
+    if is_network or not callable(model_function):
         raise AblationError(f"use({model_function!r}): pass a function that returns a Keras model.")
     return Ablation((Use(model_function),))
 
