@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_ablation import options, suite
-from pytest_ablation.errors import AblationError
+from pytest_ablation.errors import AblationError, of_one_name
 
 if TYPE_CHECKING:
+    from pytest_ablation.arm import Arm
     from pytest_ablation.dataset import Dataset
     from pytest_ablation.execution.executor import Executor
     from pytest_ablation.experiment import Experiment
@@ -25,6 +26,7 @@ STORE = pytest.StashKey["Store"]()
 READY = pytest.StashKey["Executor"]()
 DATA = pytest.StashKey["Dataset"]()
 REFERENCE = pytest.StashKey["Reference"]()
+NAMED = pytest.StashKey[dict[str, "Arm"]]()
 SEEN = pytest.StashKey[dict[int, "Experiment"]]()
 
 
@@ -197,7 +199,14 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
 
     What they surely need trains while other things are waited for. A wrong ablation is said now, so
     that who reads it can mend it; its test ends as an error when it is its turn.
+
+    Raises:
+        AblationError: Another experiment has its name, by which reports tell them apart.
     """
+    named = request.config.stash.setdefault(NAMED, {})
+    baseline = study.baseline(experiment)
+    if not _are_alike(named.setdefault(experiment.name, baseline), baseline):
+        raise AblationError(of_one_name(experiment.name))
     seen = request.config.stash.setdefault(SEEN, {})
     if id(experiment) in seen:
         return
@@ -225,6 +234,14 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
         study.queue(*arms, seeds=study.seeds[0])
     for variant, trained, timed in to_come:
         study.foresee(variant, study.baseline(experiment), trained=trained, timed=timed)
+
+
+def _are_alike(first: Arm, second: Arm) -> bool:
+    """Tell whether two baselines train alike, or one cannot: that is said of its own tests."""
+    try:
+        return first is second or first.trial(0).fingerprint == second.trial(0).fingerprint
+    except AblationError:
+        return True
 
 
 def _say(config: pytest.Config, text: str) -> None:

@@ -16,7 +16,7 @@ from pytest_ablation.ablation import Ablation
 from pytest_ablation.arm import Arm
 from pytest_ablation.duets import Duets
 from pytest_ablation.entry import DamagedEntryError, Kept, NewerEntryError
-from pytest_ablation.errors import AblationError, of_one_name
+from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.executor import Executor
 from pytest_ablation.execution.task import Lesioning, Probing, Together, Training
 from pytest_ablation.experiment import Experiment
@@ -64,7 +64,6 @@ class Study:
     supplies: Supplies = field(init=False)
     _runs: dict[str, Run] = field(default_factory=dict)
     _baselines: dict[int, tuple[Experiment, Arm]] = field(default_factory=dict)
-    _named: dict[str, Arm] = field(default_factory=dict)
     _variants: dict[tuple[int, int], tuple[Experiment, Ablation, Arm]] = field(default_factory=dict)
     _ablations: dict[tuple[int, str], Ablation] = field(default_factory=dict)
     _waiting: dict[tuple[int, int], dict[str, Arm]] = field(default_factory=dict)
@@ -90,16 +89,9 @@ class Study:
         return min(least, limit), min(most, limit)
 
     def baseline(self, experiment: Experiment) -> Arm:
-        """Return the arm of the unedited experiment.
-
-        Raises:
-            AblationError: Another experiment has its name, by which reports tell them apart.
-        """
+        """Return the arm of the unedited experiment."""
         if id(experiment) not in self._baselines:
             arm = Arm(self, experiment, "baseline", keeps_weights=True)
-            first = self._named.setdefault(experiment.name, arm)
-            if first is not arm and not _are_alike(first, arm):
-                raise AblationError(of_one_name(experiment.name))
             self._baselines[id(experiment)] = experiment, arm
         return self._baselines[id(experiment)][1]
 
@@ -365,11 +357,3 @@ class Study:
             said = shorter, recipes.serialized(shorter), recipes.sources(shorter)
             self._recipes[key] = recipe, said
         return self._recipes[key][1]
-
-
-def _are_alike(first: Arm, second: Arm) -> bool:
-    """Tell whether two baselines train alike, or one cannot: that is said of its own tests."""
-    try:
-        return first.trial(0).fingerprint == second.trial(0).fingerprint
-    except AblationError:
-        return True
