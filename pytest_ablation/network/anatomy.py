@@ -13,9 +13,8 @@ import keras
 from pytest_ablation.network import blueprint, given
 from pytest_ablation.network import cost as costs
 from pytest_ablation.network.cost import Cost
+from pytest_ablation.network.naming import WHOLE
 from pytest_ablation.quantity import said
-
-WHOLE = "network"  # stands for one whose call is code of its own
 
 
 @dataclass(frozen=True, kw_only=True)

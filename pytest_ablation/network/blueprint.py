@@ -98,7 +98,7 @@ def of(model: keras.Model) -> str:
     except TypeError as error:  # of what a layer was given, as an activation that is an object
         raise AblationError(f"the network cannot be copied: {first_line(error)}.") from error
     config = with_modules(_plain(config), modules(model._flatten_layers(include_self=False)))
-    config["config"]["name"] = "network"
+    config["config"]["name"] = naming.WHOLE
     return canonical_json(config)
 
 

@@ -20,6 +20,7 @@ import keras
 from keras import layers
 
 from pytest_ablation.network import layer_operations, operations, weightless
+from pytest_ablation.network.naming import WHOLE
 from pytest_ablation.network.operations import Call, Shape
 from pytest_ablation.network.source import source_hash
 
@@ -85,7 +86,7 @@ def of(model: keras.Model, example: Shape | None = None) -> Cost:
             return _of_model(model, example)
     except Exception as error:  # a layer of the user's own may raise anything when asked for shapes
         why = f"its shapes cannot be followed ({_raised(error)})"
-        return Cost({}, (Uncounted(model.name, why, why),))
+        return Cost({}, (Uncounted(WHOLE, why, why),))
 
 
 def of_a_step(forward: int) -> int:
@@ -97,8 +98,8 @@ def _of_model(model: keras.Model, example: Shape | None) -> Cost:
     if not _is_graph(model):
         if example is None:
             why = f"{type(model).__name__} computes in a way of its own, on shapes not known"
-            return Cost({}, (Uncounted(model.name, why, why),))
-        return _counted(model, (keras.KerasTensor((1, *example)),), {}, model.name)[0]
+            return Cost({}, (Uncounted(WHOLE, why, why),))
+        return _counted(model, (keras.KerasTensor((1, *example)),), {}, WHOLE)[0]
     shapes = [tuple(tensor.shape) for tensor in model.inputs]
     if example is not None and len(shapes) == 1 and len(shapes[0]) == len(example) + 1:
         given = zip(shapes[0][1:], example, strict=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pytest_ablation.network import naming
-from pytest_ablation.network.anatomy import WHOLE, Anatomy
+from pytest_ablation.network.anatomy import Anatomy
+from pytest_ablation.network.naming import WHOLE
 from pytest_ablation.quantity import MINUS, said
 
 MOST_NAMED = 4  # layers that only start otherwise, each in a line of its own

@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+WHOLE = "network"  # names one whose call is code of its own, and every one in its configuration
+
 
 def keras_name(kind: str) -> str:
     """Return the name that Keras gives to the first layer of a class: "conv2d" for Conv2D."""
