@@ -61,7 +61,6 @@ class Curves:
     height: int = HEIGHT
     left: int = LEFT
     right: int = RIGHT
-    top: int = TOP
     foot: int = FOOT
 
 
