@@ -614,7 +614,7 @@ def test_what_is_needed_is_compiled_at_once(
         if event == "/jax/core/compile/backend_compile_duration":
             compiled[threading.current_thread()].append(kwargs["fun_name"])
 
-    monkeypatch.setattr(fused_training, "sees_gpu", lambda: True)
+    monkeypatch.setattr(fused_networks, "sees_gpu", lambda: True)
     experiment = train_with(steps_per_epoch=steps_per_epoch, epochs=2)(use(net)(EXPERIMENT))
     jax.monitoring.register_event_duration_secs_listener(listen)
     runs = together(experiment)
@@ -629,18 +629,22 @@ def test_what_is_needed_is_compiled_at_once(
 
 def test_steps_are_compiled_before_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes longest begins first, and weights are made meanwhile."""
-    prepared, built, order = fused_steps.Steps.prepared, fused_networks.built, list[str]()
+    prepared, initial, order = (
+        fused_steps.Steps.prepared,
+        fused_networks.Networks.initial,
+        list[str](),
+    )
 
     def preparing(*given: Any) -> Any:
         order.append("steps")
         return prepared(*given)
 
-    def building(trials: Any) -> Any:
+    def making(networks: Any) -> Any:
         order.append("weights")
-        return built(trials)
+        return initial(networks)
 
     monkeypatch.setattr(fused_steps.Steps, "prepared", preparing)
-    monkeypatch.setattr(fused_training, "built", building)
+    monkeypatch.setattr(fused_networks.Networks, "initial", making)
     together(train_with(epochs=1)(EXPERIMENT))
     assert order == ["steps", "weights"]
 

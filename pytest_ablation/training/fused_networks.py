@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -20,26 +21,71 @@ from pytest_ablation.network.weightless import without_weights
 from pytest_ablation.recipe import Recipe
 from pytest_ablation.training import fit
 from pytest_ablation.training.augmentation import Augmenting
+from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.examples import as_input, as_label
 
 
-def outlined(trial: Trial, recipe: Recipe, data: Dataset) -> Any | None:
+@dataclass(eq=False)
+class Networks:
+    """Networks of several seeds, and one without weights of which all can be compiled before.
+
+    Attributes:
+        trials: One a network, and alike but for their seeds; those of one seed share a network.
+        recipe: How they are trained.
+        data: Examples, of which the shapes count.
+    """
+
+    trials: Sequence[Trial]
+    recipe: Recipe
+    data: Dataset
+
+    def __post_init__(self) -> None:
+        self._outline = _outlined(self.trials[0], self.recipe, self.data)
+
+    @property
+    def model(self) -> Any:
+        """A network that programs are made of, which are given the variables of all."""
+        return self.models[0] if self._outline is None else self._outline
+
+    @cached_property
+    def models(self) -> list[Any]:
+        """A network a trial, compiled, with its initial weights and all variables of a training."""
+        made = {each.seed: fit.compiled(each) for each in {t.seed: t for t in self.trials}.values()}
+        models, outline = [*made.values()], self._outline
+        # Some layers are built when they are called.
+        is_whole = outline is not None and len(models[0].weights) == len(outline.weights)
+        for model in models:
+            # Callbacks ask a network's metrics whether more is better.
+            if self.recipe.callbacks or not is_whole:
+                _complete(model, self.recipe.precision, self.data)
+                model.reset_metrics()  # one of the user's own may begin otherwise than it is made
+            model.optimizer.build(model.trainable_variables)
+        return [made[trial.seed] for trial in self.trials]
+
+    def initial(self) -> Any:
+        """Return the variables that all start from, as `stacked` does."""
+        if self._outline is not None and sees_gpu():
+            _compile_initial(self._outline)
+        return stacked(self.models)
+
+    def shapes(self) -> Any:
+        """Return what `stacked` gives of all, without its values."""
+        count = len(self.trials)
+        return tuple([_shape(each, count) for each in part] for part in _parts(self.model))
+
+
+def _outlined(trial: Trial, recipe: Recipe, data: Dataset) -> Any | None:
     """Return a trial's network, compiled, with all variables that a training has and no weights.
 
-    From it all can be compiled before there are weights. Of a network that has code of the user's
-    own, or cannot do without weights, there is none.
-
-    Args:
-        trial: Which.
-        recipe: How it is trained; its optimizer is this network's from now on.
-        data: Examples, of which the shapes count.
+    Of a network that has code of the user's own, or cannot do without weights, there is none. The
+    recipe's optimizer is this network's from now on.
     """
     if trial.sources:
         return None
     with suppress(Exception):
         with without_weights():
             model = fit.compiled(trial, recipe)
-            complete(model, recipe.precision, data)
+            _complete(model, recipe.precision, data)
         _build_optimizer(model)
         return model
     return None
@@ -57,7 +103,7 @@ def _build_optimizer(model: Any) -> None:
         model.optimizer.build(model.trainable_variables)
 
 
-def compile_initial(outline: Any) -> None:
+def _compile_initial(outline: Any) -> None:
     """Have JAX compile what makes a network's variables, all at once.
 
     Each is a program of its own, and of a network that is built one waits for another.
@@ -67,13 +113,7 @@ def compile_initial(outline: Any) -> None:
         list(threads.map(lambda variable: variable.value, variables))  # computed, having none
 
 
-def built(trials: Sequence[Trial]) -> list[Any]:
-    """Return the networks of trials, compiled; those of one seed share a network."""
-    made = {seed: fit.compiled(trial) for seed, trial in {t.seed: t for t in trials}.items()}
-    return [made[trial.seed] for trial in trials]
-
-
-def complete(model: Any, precision: str, data: Dataset) -> None:
+def _complete(model: Any, precision: str, data: Dataset) -> None:
     """Make the variables of a model's losses and metrics, from shapes.
 
     Computed operation by operation, each would be a program to be compiled.
@@ -92,14 +132,9 @@ def complete(model: Any, precision: str, data: Dataset) -> None:
 
 
 def complete_augmenting(augmenting: Augmenting, data: Dataset) -> None:
-    """Make the variables of layers that augment, as `complete` does of a model's."""
+    """Make the variables of layers that augment, as `_complete` does of a model's."""
     with keras.StatelessScope():
         jax.eval_shape(partial(augmenting.changed, compute=augmenting), *_one(data))
-
-
-def shapes(model: Any, count: int) -> Any:
-    """Return what `stacked` gives of so many such networks, without its values."""
-    return tuple([_shape(each, count) for each in part] for part in _parts(model))
 
 
 def stacked(models: Sequence[Any]) -> Any:

@@ -25,7 +25,6 @@ from pytest_ablation.run import Run, Watcher
 from pytest_ablation.training import batched, callbacks, checkpoint, fit
 from pytest_ablation.training import recipe as recipes
 from pytest_ablation.training.augmentation import Augmenting
-from pytest_ablation.training.device import sees_gpu
 from pytest_ablation.training.evaluation import EVALUATION_BATCH, Measured
 from pytest_ablation.training.examples import (
     CURVE_EXAMPLES,
@@ -37,13 +36,9 @@ from pytest_ablation.training.examples import (
 from pytest_ablation.training.fit import CHECKPOINT_SECONDS, State
 from pytest_ablation.training.fused_evaluation import Evaluation
 from pytest_ablation.training.fused_networks import (
-    built,
-    compile_initial,
-    complete,
+    Networks,
     complete_augmenting,
     give_back,
-    outlined,
-    shapes,
     stacked,
 )
 from pytest_ablation.training.fused_steps import Steps, Way
@@ -93,7 +88,7 @@ class FusedTraining:
         self.augmenting = Augmenting(self.recipe.augmentation) if self.recipe.augmentation else None
         if self.augmenting is not None:
             complete_augmenting(self.augmenting, self.data)
-        self._outline = outlined(self.trials[0], self.recipe, self.data)
+        self.networks = Networks(self.trials, self.recipe, self.data)
         self.variables: Any = None
         self.states = [State() for _ in self.trials]
         self.before = 0.0
@@ -113,42 +108,19 @@ class FusedTraining:
         with ThreadPoolExecutor() as threads:
             jobs = [threads.submit(job) for job in self._programs(evaluates=evaluates)]
             if self.variables is None:
-                if self._outline is not None and sees_gpu():
-                    compile_initial(self._outline)
-                self.variables = stacked(self.models)
+                self.variables = self.networks.initial()
             for each in jobs:
                 each.result()
 
     def _programs(self, *, evaluates: bool) -> Iterator[Callable[[], None]]:
         """Yield what compiles each program, in whatever thread it is called."""
-        variables = shapes(self.model, len(self.trials))
+        variables = self.networks.shapes()
         shape = len(self.trials), self.at_a_time, self.recipe.batch_size
         drawn = np.zeros(shape, np.int32), self._augmenting_states(0, self.at_a_time)
         yield self._steps.prepared(variables, drawn)
         if evaluates:
             examples = self.curve, (self.seen.x_test, self.seen.y_test)
             yield from self._evaluation.prepared(variables, *examples)
-
-    @property
-    def model(self) -> Any:
-        """The network that programs are made of, whose variables they are given."""
-        return self.models[0] if self._outline is None else self._outline
-
-    @cached_property
-    def models(self) -> list[Any]:
-        """The networks, a trial each, with their initial weights."""
-        models = built(self.trials)
-        outline = self._outline
-        # Some layers are built when they are called.
-        is_whole = outline is not None and len(models[0].weights) == len(outline.weights)
-        # Callbacks ask a network's metrics whether more is better.
-        if self.recipe.callbacks or not is_whole:
-            for model in dict.fromkeys(models):
-                complete(model, self.recipe.precision, self.data)
-                model.reset_metrics()  # one of the user's own may begin otherwise than it is made
-        for model in models:
-            model.optimizer.build(model.trainable_variables)
-        return models
 
     def tell(self) -> None:
         """Tell where the training is, before its first step too."""
@@ -163,10 +135,12 @@ class FusedTraining:
         if self.recipe.callbacks:
             for tell in self._tells:
                 tell("on_train_end")
-            self.variables = stacked(self.models)
+            self.variables = stacked(self.networks.models)
         if any(watcher.weights for watcher in self.watchers):
-            give_back(self.models, self.variables)
-        for trial, model, watcher in zip(self.trials, self.models, self.watchers, strict=True):
+            give_back(self.networks.models, self.variables)
+        for trial, model, watcher in zip(
+            self.trials, self.networks.models, self.watchers, strict=True
+        ):
             if watcher.weights:
                 fit.keep_weights(watcher.weights, trial, model)
         of_all = [
@@ -176,15 +150,15 @@ class FusedTraining:
         wall = self._wall
         for trial, state, *measured in zip(self.trials, self.states, *of_all, strict=True):
             state.wall = wall
-            yield fit.finished(trial, self.model, state, measured)
+            yield fit.finished(trial, self.networks.model, state, measured)
 
     def _finalize(self) -> None:
         """Give networks the average of their weights, where the optimizer keeps one."""
-        if recipes.averages(self.model.optimizer):
-            give_back(self.models, self.variables)
-            for model in self.models:
+        if recipes.averages(self.networks.model.optimizer):
+            give_back(self.networks.models, self.variables)
+            for model in self.networks.models:
                 model.optimizer.finalize_variable_values(model.trainable_variables)
-            self.variables = stacked(self.models)
+            self.variables = stacked(self.networks.models)
 
     @cached_property
     def at_a_time(self) -> int:
@@ -304,13 +278,13 @@ class FusedTraining:
 
     def _layers(self) -> AbstractContextManager[None]:
         """Return a context in which layers are traced as this way of sharing wants them."""
-        return batched.used_by(self.model) if self.way == "vmap" else nullcontext()
+        return batched.used_by(self.networks.model) if self.way == "vmap" else nullcontext()
 
     @cached_property
     def _steps(self) -> Steps:
         images = arrays.mapped(np.ascontiguousarray, self.seen.x_train)  # bytes stay bytes
         examples = jax.device_put((images, as_label(self.seen.y_train)))
-        model, recipe = self.model, self.recipe
+        model, recipe = self.networks.model, self.recipe
         return Steps(model, recipe, self.augmenting, self.way, self._layers, examples)
 
     @cached_property
@@ -323,7 +297,7 @@ class FusedTraining:
     def _evaluation(self) -> Evaluation:
         # Code of the user's own may look at all that is answered together.
         at_a_time = EVALUATION_BATCH if self.trials[0].sources else AT_A_TIME
-        return Evaluation(self.model, self.recipe, self._layers, at_a_time)
+        return Evaluation(self.networks.model, self.recipe, self._layers, at_a_time)
 
     # ---------------------------------------------------------------------------- between steps
 
@@ -356,7 +330,7 @@ class FusedTraining:
     def _tells(self) -> list[Callable[..., None]]:
         """What tells each network's callbacks of a moment; made when it begins to train."""
         tells = []
-        for model in self.models:
+        for model in self.networks.models:
             model.stop_training = False
             tell = callbacks.made(
                 self.recipe.callbacks, model, epochs=self.recipe.epochs, steps=self._steps_of_epoch
@@ -371,16 +345,16 @@ class FusedTraining:
         Args:
             ended: The logs of those that have ended an epoch.
         """
-        give_back(self.models, self.variables)
+        give_back(self.networks.models, self.variables)
         for i, (tell, state, model) in enumerate(
-            zip(self._tells, self.states, self.models, strict=True)
+            zip(self._tells, self.states, self.networks.models, strict=True)
         ):
             if i in ended:
                 tell("on_epoch_end", state.epoch - 1, dict(ended[i]))
                 state.stopped = bool(model.stop_training)
             if self._is_unfinished(state):
                 tell("on_epoch_begin", state.epoch)
-        self.variables, self._going = stacked(self.models), None
+        self.variables, self._going = stacked(self.networks.models), None
 
     # ------------------------------------------------------------------------- unfinished state
 
@@ -419,5 +393,5 @@ class FusedTraining:
         self.before = max(state.wall for state in self.states)
         left = iter(values)
         self.variables = tuple(
-            [jnp.asarray(next(left)) for _ in part] for part in shapes(self.model, len(self.trials))
+            [jnp.asarray(next(left)) for _ in part] for part in self.networks.shapes()
         )
