@@ -81,9 +81,8 @@ def get_ready(config: pytest.Config, arms: int) -> None:
 
     store = _store(config)
     others = options.plan(config) or options.executor(config) != "local"
-    if others or "PYTEST_XDIST_WORKER" in os.environ or "keras" not in sys.modules:
-        return
-    if store.keys("runs"):
+    is_apart = others or "PYTEST_XDIST_WORKER" in os.environ
+    if is_apart or "keras" not in sys.modules or store.keys("runs"):
         return
     from pytest_ablation.training.device import gpus, sees_gpu
 
@@ -203,10 +202,7 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
     Raises:
         AblationError: Another experiment has its name, by which reports tell them apart.
     """
-    named = request.config.stash.setdefault(NAMED, {})
-    baseline = study.baseline(experiment)
-    if not _are_alike(named.setdefault(experiment.name, baseline), baseline):
-        raise AblationError(of_one_name(experiment.name))
+    _check_name(request.config, study.baseline(experiment))
     seen = request.config.stash.setdefault(SEEN, {})
     if id(experiment) in seen:
         return
@@ -236,12 +232,18 @@ def look_ahead(request: pytest.FixtureRequest, experiment: Experiment, study: St
         study.foresee(variant, study.baseline(experiment), trained=trained, timed=timed)
 
 
-def _are_alike(first: Arm, second: Arm) -> bool:
-    """Tell whether two baselines train alike, or one cannot: that is said of its own tests."""
+def _check_name(config: pytest.Config, baseline: Arm) -> None:
+    """Refuse a second experiment of one name."""
+    name = baseline.experiment.name
+    first = config.stash.setdefault(NAMED, {}).setdefault(name, baseline)
     try:
-        return first is second or first.trial(0).fingerprint == second.trial(0).fingerprint
+        is_other = (
+            first is not baseline and first.trial(0).fingerprint != baseline.trial(0).fingerprint
+        )
     except AblationError:
-        return True
+        return  # one cannot train: that is said of its own tests
+    if is_other:
+        raise AblationError(of_one_name(name))
 
 
 def _say(config: pytest.Config, text: str) -> None:
