@@ -761,6 +761,31 @@ def test_how_seeds_share_the_device_is_found_out_by_their_first_steps(
     assert told in ways.get(short, (["map"], ["vmap"]))
 
 
+def test_others_let_the_device_be_while_it_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside other trainings a step takes longer, and the one way may be timed beside more."""
+    held, told, tried = [False], [], []
+    steps = fused_training.FusedTraining.steps
+
+    @contextmanager
+    def gpu() -> Iterator[None]:
+        held[0] = True
+        yield
+        held[0] = False
+
+    def noted(training: fused_training.FusedTraining, count: int) -> None:
+        tried.append((training.way, held[0]))
+        steps(training, count)
+
+    monkeypatch.setattr(fused_training.FusedTraining, "steps", noted)
+    monkeypatch.setattr(fused, "WORTH_A_TRIAL", 0.0)
+    watchers = [Watcher(lambda progress: told.append((progress.epoch, held[0]))), SILENT]
+    list(fused.train(trials_of(EXPERIMENT), EXPERIMENT.data, watchers, gpu=gpu))
+    first, others = told[:4], told[4:]
+    assert first == [(0, False), (1, True), (2, True), (3, True)]
+    assert not any(was_held for _, was_held in others)
+    assert tried == [("map", True)] * 2
+
+
 def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:
     """Not found out again for the next seeds, nor for a duet."""
     here = study(tmp_path)

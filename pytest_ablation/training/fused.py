@@ -97,7 +97,7 @@ def train(
         return
     compiled = partial(_compiled, trials, data, watchers, gpu)
     if way is None and len(trials) > 1:
-        training = _the_faster(compiled)
+        training = _the_faster(compiled, gpu)
         decided(training.way)
     else:
         training = compiled(way or usual_way(trials))
@@ -124,13 +124,14 @@ def usual_way(trials: Sequence[Trial]) -> Way:
     return "map" if _has_own_code(trials[0]) or len(trials) == 1 else "vmap"
 
 
-def _the_faster(compiled: Callable[[Way], FusedTraining]) -> FusedTraining:
+def _the_faster(compiled: Callable[[Way], FusedTraining], gpu: Alone) -> FusedTraining:
     """Return a training whose seeds share the device as they had better, from its first steps.
 
     The other way is not tried for trainings so short that to compile it would cost more than it may
-    gain.
+    gain. Steps are timed while other processes let the device be: beside four others a step took
+    five times as long, and the slower way won.
     """
-    training, took = _begun(compiled)
+    training, took = _begun(compiled, gpu)
     if training is None:
         gc.collect()  # what it had on the device
         return compiled("map")
@@ -138,13 +139,17 @@ def _the_faster(compiled: Callable[[Way], FusedTraining]) -> FusedTraining:
         return training
     with suppress(jax.errors.JaxRuntimeError):  # memory is short for both
         step = _stepping(training.trials, training.data, "map")
-        step()
-        if took >= step()[1] / training.at_a_time:
+        with gpu():
+            step()
+            is_slower = took >= step()[1] / training.at_a_time
+        if is_slower:
             return compiled("map")
     return training
 
 
-def _begun(compiled: Callable[[Way], FusedTraining]) -> tuple[FusedTraining | None, float]:
+def _begun(
+    compiled: Callable[[Way], FusedTraining], gpu: Alone
+) -> tuple[FusedTraining | None, float]:
     """Return a training of all seeds at once after its first steps, and seconds a step.
 
     Where memory is short for it there is none.
@@ -152,8 +157,9 @@ def _begun(compiled: Callable[[Way], FusedTraining]) -> tuple[FusedTraining | No
     took = 0.0
     try:
         training = compiled("vmap")
-        for _ in range(2):  # the first is slower
-            took = training.block() if training.steps_left else took
+        with gpu():
+            for _ in range(3):  # the first is slower, and others take their last ones meanwhile
+                took = training.block() if training.steps_left else took
     except jax.errors.JaxRuntimeError:
         return None, took
     return training, took

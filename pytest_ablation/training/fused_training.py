@@ -130,6 +130,8 @@ class FusedTraining:
     def runs(self) -> Iterator[Run]:
         """Train to the end and yield the runs."""
         while self.steps_left:
+            with self.gpu():
+                pass  # once it is ours
             self.block()
         self._finalize()
         if self.recipe.callbacks:
@@ -189,8 +191,6 @@ class FusedTraining:
         """
         if self.recipe.callbacks and not self.begun:
             self._call_back({})
-        with self.gpu():
-            pass  # once it is ours
         started = time.perf_counter()
         steps, self._ahead = self._ahead or self._begin(self._of_next_block), None
         ends = self.begun % self._steps_of_epoch == 0
