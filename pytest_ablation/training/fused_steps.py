@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ class Steps:
         lowered = self._many.lower(variables, alive, drawn, self._metrics, self.examples)
 
         def compile_it() -> None:
-            self._compiled[count] = lowered.compile()
+            self._compiled[count] = _compiled(lowered)
 
         return compile_it
 
@@ -115,7 +115,7 @@ class Steps:
             over_networks = jax.vmap(of_one) if self.way == "vmap" else partial(jax.lax.map, of_one)
             return over_networks((variables, alive, drawn))
 
-        return jax.jit(of_all, donate_argnums=0, compiler_options=_compiler_options())
+        return jax.jit(of_all, donate_argnums=0)
 
     def _augmented(self, states: Any, x: Any, y: Any) -> tuple[Any, Any]:
         """Return a step's examples and labels, changed by random numbers from some states."""
@@ -125,17 +125,23 @@ class Steps:
             return self.augmenting.changed(x, y, self.augmenting)
 
 
-@cache
-def _compiler_options() -> dict[str, Any]:
-    """Return XLA's options for a GPU, those of `OPTIONS` that its version has."""
+def _compiled(lowered: Any) -> Callable[..., Any]:
+    """Compile a program with those of `OPTIONS` that XLA's version has."""
+    try:
+        return cast("Callable[..., Any]", lowered.compile(OPTIONS))
+    except jax.errors.JaxRuntimeError as error:
+        if "compile option" not in str(error):
+            raise
+    return cast("Callable[..., Any]", lowered.compile(_known_options()))
 
-    def are_known(options: dict[str, Any]) -> bool:
+
+@cache
+def _known_options() -> dict[str, Any]:
+    def is_known(option: dict[str, Any]) -> bool:
         try:
-            jax.jit(jnp.negative, compiler_options=options)(0)
+            jax.jit(jnp.negative).lower(0).compile(option)
         except jax.errors.JaxRuntimeError:
             return False
         return True
 
-    if are_known(OPTIONS):
-        return OPTIONS
-    return {name: value for name, value in OPTIONS.items() if are_known({name: value})}
+    return {name: value for name, value in OPTIONS.items() if is_known({name: value})}
