@@ -109,9 +109,20 @@ class Workers:
             self._dispatch()
 
     def get_ready(self, count: int) -> None:
-        """Start processes for so many tasks, which will probably come."""
-        for slot in self._made[:count]:
-            slot.get_ready()
+        """Start processes for so many tasks, which will probably come.
+
+        The first by itself: beside four others, what it imports took it half a second longer, and
+        the first training waits for it.
+        """
+        slots = self._made[:count]
+
+        def start_others(_: Future[None]) -> None:
+            with self._changed:
+                for slot in slots[1:] if not self._closed else ():
+                    slot.get_ready()
+
+        for first in slots[:1]:
+            first.get_ready().add_done_callback(start_others)
 
     def queue(self, task: Task) -> None:
         """Do a task when a worker is free, after those queued before it."""

@@ -68,9 +68,9 @@ class Slot:
             del self._pools[threads]
             return self.start(task, timeout)
 
-    def get_ready(self) -> None:
+    def get_ready(self) -> Future[None]:
         """Start the process in which Keras will probably train, before there is a task for it."""
-        self._pool(self.threads, by_keras=True).schedule(worker.get_ready)
+        return self._pool(self.threads, by_keras=True).schedule(worker.get_ready)
 
     def said(self, task: Task, error: BaseException) -> str:
         """Return what went wrong with a task, and the last lines that its process wrote."""
