@@ -111,18 +111,16 @@ class Workers:
     def get_ready(self, count: int) -> None:
         """Start processes for so many tasks, which will probably come.
 
-        The first by itself: beside four others, what it imports took it half a second longer, and
-        the first training waits for it.
+        One after another: beside four others that imported Keras too, the first one, for which the
+        first training waits, took half a second longer.
         """
-        slots = self._made[:count]
+        self._get_ready(self._made[:count])
 
-        def start_others(_: Future[None]) -> None:
-            with self._changed:
-                for slot in slots[1:] if not self._closed else ():
-                    slot.get_ready()
-
-        for first in slots[:1]:
-            first.get_ready().add_done_callback(start_others)
+    def _get_ready(self, slots: Sequence[Slot]) -> None:
+        with self._changed:
+            if slots and not self._closed:
+                ready = slots[0].get_ready()
+                ready.add_done_callback(lambda _: self._get_ready(slots[1:]))
 
     def queue(self, task: Task) -> None:
         """Do a task when a worker is free, after those queued before it."""
