@@ -19,9 +19,15 @@ from pytest_ablation.arrays import Arrays
 from pytest_ablation.network import masks
 from pytest_ablation.network.source import is_users
 from pytest_ablation.recipe import Recipe
-from pytest_ablation.training import smoothing
+from pytest_ablation.training import smoothing, xla
 from pytest_ablation.training.evaluation import Measured, fit_together, joined, packed, right
 from pytest_ablation.training.examples import as_label, scaled
+
+OPTIONS: xla.Options = {
+    # Kernels for products that it would write itself, and try for a second or two while it compiles
+    # the steps: a network's examples were not evaluated faster by them.
+    "xla_gpu_enable_triton_gemm": False,
+}
 
 Kind: TypeAlias = tuple[tuple[tuple[int, ...], str], ...]
 
@@ -195,4 +201,4 @@ def _kind(given: Any) -> Kind:
 
 
 def _compile(kind: Kind, lowered: Any, into: dict[Kind, Callable[..., Any]]) -> None:
-    into[kind] = lowered.compile()
+    into[kind] = xla.compiled(lowered, OPTIONS)

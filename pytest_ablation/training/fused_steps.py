@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
-from typing import Any, Literal, TypeAlias, cast
+from functools import cached_property, partial
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,11 @@ import numpy as np
 
 from pytest_ablation import arrays
 from pytest_ablation.recipe import Recipe
-from pytest_ablation.training import weighting
+from pytest_ablation.training import weighting, xla
 from pytest_ablation.training.augmentation import Augmenting
 from pytest_ablation.training.examples import scaled
 
-OPTIONS = {
+OPTIONS: xla.Options = {
     # What does not wait for each other runs at once: a step of five seeds of the CIFAR-10 network
     # took 114 µs each so, in the place of 123.
     "xla_gpu_command_buffer_scheduling_mode": "CONCURRENT",
@@ -64,7 +64,7 @@ class Steps:
         lowered = self._many.lower(variables, alive, drawn, self._metrics, self.examples)
 
         def compile_it() -> None:
-            self._compiled[count] = _compiled(lowered)
+            self._compiled[count] = xla.compiled(lowered, OPTIONS)
 
         return compile_it
 
@@ -123,25 +123,3 @@ class Steps:
             return x, y
         with keras.StatelessScope(zip(self.augmenting.states, states, strict=True)):
             return self.augmenting.changed(x, y, self.augmenting)
-
-
-def _compiled(lowered: Any) -> Callable[..., Any]:
-    """Compile a program with those of `OPTIONS` that XLA's version has."""
-    try:
-        return cast("Callable[..., Any]", lowered.compile(OPTIONS))
-    except jax.errors.JaxRuntimeError as error:
-        if "compile option" not in str(error):
-            raise
-    return cast("Callable[..., Any]", lowered.compile(_known_options()))
-
-
-@cache
-def _known_options() -> dict[str, Any]:
-    def is_known(option: dict[str, Any]) -> bool:
-        try:
-            jax.jit(jnp.negative).lower(0).compile(option)
-        except jax.errors.JaxRuntimeError:
-            return False
-        return True
-
-    return {name: value for name, value in OPTIONS.items() if is_known({name: value})}
