@@ -96,8 +96,8 @@ def _workers(folder: Path, count: int | None) -> local.Workers:
 
 def _warm_up(workers: local.Workers, trainings: list[Training]) -> None:
     probes = [
-        Probing(trial=training.trial, data=training.data, name=training.name)
-        for training in trainings[: workers.workers]
+        Probing(trial=each.trial, data=each.data, store=each.store, name=each.name)
+        for each in trainings[: workers.workers]
     ]
     for probe in probes:
         workers.queue(probe)

@@ -138,6 +138,15 @@ def of(study: Study, arms: Sequence[Arm]) -> list[Planned]:
     return result
 
 
+def at_a_time(arm: Arm) -> int:
+    """Return how many trainings like an arm's go on at a time, those that share a GPU as one."""
+    from pytest_ablation.training.device import gpus
+
+    executor = arm.study.executor
+    shares = arm.on_gpu and not executor.where
+    return min(executor.workers, max(1, len(gpus()))) if shares else executor.workers
+
+
 def _flops(arm: Arm) -> tuple[int, tuple[str, ...]]:
     from pytest_ablation.network import cost
 

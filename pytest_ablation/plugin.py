@@ -357,7 +357,7 @@ def _planned(
                 "trials": [each.as_plain() for each in planned],
                 "ablation": subject.arm.description if of_variant else "",
                 "changes": subject.difference.lines if of_variant else (),
-                "workers": study.executor.workers,
+                "workers": plan.at_a_time(subject.arm),
                 "seeds": study.seeds,
             }
     return report

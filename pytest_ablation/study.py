@@ -267,10 +267,12 @@ class Study:
         self.executor.queue(self._probing(arm))
 
     def _probing(self, arm: Arm) -> Probing:
-        trial = arm.trial(0)
         return Probing(
-            trial=trial,
+            trial=arm.trial(0),
             data=self.supplies.data(arm.experiment),
+            store=self.store,
+            seeds=(self.seeds[0] if arm.is_at_once else 1) if arm.fused else 0,
+            on_gpu=arm.on_gpu,
             name=f"{arm.description}, a few steps",
             needs=self.supplies.needs(arm),
         )

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from pytest_ablation import Experiment, configure, duets, insert, override, remove
+from pytest_ablation import Experiment, configure, duets, insert, override, plan, remove
 from pytest_ablation.arm import Arm
 from pytest_ablation.errors import TrainingError
 from pytest_ablation.execution import local, machine, sharing
@@ -200,6 +200,19 @@ def test_processes_of_a_session_share_the_gpus(
         seen.append([each["CUDA_VISIBLE_DEVICES"] for each in executor.environments])
         executor.close()
     assert seen == [["0", "2"], ["1"]]
+
+
+def test_a_plan_takes_those_that_share_a_gpu_for_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Beside each other they take as much longer."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    for sees_gpu, at_a_time in ((True, 2), (False, 5)):
+        monkeypatch.setattr(device, "sees_gpu", lambda trainer="", sees_gpu=sees_gpu: sees_gpu)
+        executor = workers_of(Store(tmp_path), workers=5, sees_gpu=sees_gpu)
+        study = study_of(Store(tmp_path), executor)
+        assert plan.at_a_time(study.baseline(EXPERIMENT)) == at_a_time
+        executor.close()
 
 
 def test_what_is_queued_trains_while_other_things_are_done(

@@ -62,6 +62,8 @@ def _seconds_a_step(
     probing = Probing(
         trial=task.trial,
         data=task.data,
+        store=task.store,
+        seeds=int(task.fused),
         name=f"{task.name}: trying",
         needs=task.needs,
     )

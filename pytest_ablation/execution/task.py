@@ -264,23 +264,32 @@ class Timing:
         from pytest_ablation.training.duet import duet
 
         self.needs.provide()
-        steps = [self._stepping(trial, data()) for trial, data in (self.variant, self.baseline)]
+        steps = [
+            _stepping(trial, data(), self.seeds, self.store)[0]
+            for trial, data in (self.variant, self.baseline)
+        ]
         alone = _gpu_of(self.store) if self.on_gpu else None
         measured = duet(*steps, seconds=self.seconds, settled=self.settled, alone=alone)
         return Result(value=measured, trained=True)
 
-    def _stepping(self, trial: Trial, data: Dataset) -> Step:
-        if not self.seeds:
-            from pytest_ablation.training.duet import stepping
 
-            return stepping(trial, data)
-        from pytest_ablation.training import fused
+def _stepping(trial: Trial, data: Dataset, seeds: int, store: Store) -> tuple[Step, int]:
+    """Return what takes training steps, and how many of them each time.
 
-        store = self.store
-        fused.keep_compilations(store.folder / "compiled")
-        trials = [trial] * self.seeds
-        way = store.recall("seeds", _of_seeds(trials)) or fused.usual_way(trials)
-        return fused.stepping(trial, self.seeds, data, way)
+    Args:
+        trial: Whose they are.
+        data: Its data.
+        seeds: How many train at once, by the program that takes the steps; 0 where it is one step.
+        store: Where it is kept how seeds share the device.
+    """
+    if not seeds:
+        from pytest_ablation.training.duet import stepping
+
+        return stepping(trial, data), 1
+    from pytest_ablation.training import fused
+
+    fused.keep_compilations(store.folder / "compiled")
+    return fused.stepping(trial, seeds, data, store.recall("seeds", _of_seeds([trial] * seeds)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +299,9 @@ class Probing:
     Attributes:
         trial: Of which trial.
         data: Gives its data, at the profile's size.
+        store: Where it is kept how seeds share the device.
+        seeds: As for `Timing`.
+        on_gpu: Likewise.
         name: What to call it.
         needs: What it needs beside its data.
     """
@@ -300,6 +312,9 @@ class Probing:
 
     trial: Trial
     data: Callable[[], Dataset]
+    store: Store
+    seeds: int = 0
+    on_gpu: bool = False
     name: str
     needs: Needs = field(default_factory=Needs)
 
@@ -309,11 +324,13 @@ class Probing:
         return f"{self.trial.fingerprint}/steps"
 
     def __call__(self, *, wait: bool, tell: Tell | None = None) -> Result | None:
-        """Do it; gives the median of seconds a step."""
+        """Do it; gives the median of seconds a step of one seed."""
         from pytest_ablation.training.duet import few_steps
 
         self.needs.provide()
-        return Result(value=few_steps(self.trial, self.data()), trained=False)
+        step, count = _stepping(self.trial, self.data(), self.seeds, self.store)
+        with _gpu_of(self.store)() if self.on_gpu else nullcontext():
+            return Result(value=few_steps(step) / count, trained=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,13 +100,12 @@ def _in_turn(
             gc.enable()
 
 
-def few_steps(trial: Trial, data: Dataset) -> float:
-    """Return the median of seconds on the wall that a training step takes.
+def few_steps(step: Step) -> float:
+    """Return the median of seconds on the wall that a step takes.
 
     Of thirty steps, or of ten where they take longer than two seconds: what another process does
     for a moment is not to decide how a study is trained.
     """
-    step = stepping(trial, data)
     _warm_up(step)
     took: list[float] = []
     while len(took) < LEAST_STEPS or (len(took) < MOST_STEPS and sum(took) < ENOUGH_SECONDS):

@@ -138,10 +138,10 @@ def _the_faster(compiled: Callable[[Way], FusedTraining], gpu: Alone) -> FusedTr
     if took * training.steps_left < WORTH_A_TRIAL or not _can_hold(training.data, times=2):
         return training
     with suppress(jax.errors.JaxRuntimeError):  # memory is short for both
-        step = _stepping(training.trials, training.data, "map")
+        step, count = _stepping(training.trials, training.data, "map")
         with gpu():
             step()
-            is_slower = took >= step()[1] / training.at_a_time
+            is_slower = took >= step()[1] / count * len(training.trials)
         if is_slower:
             return compiled("map")
     return training
@@ -165,18 +165,22 @@ def _begun(
     return training, took
 
 
-def stepping(trial: Trial, seeds: int, data: Dataset, way: Way) -> Step:
+def stepping(trial: Trial, seeds: int, data: Dataset, way: Way | None) -> tuple[Step, int]:
     """Return what takes some steps of as many seeds at once, by the program that trains them.
 
     All start from the trial's weights, which do not matter here. Of data too large for a device
     that has to hold another network's too, it takes one step of the trial.
+
+    Returns:
+        It, and how many steps it takes, those of all seeds counted.
     """
     if not _can_hold(data, times=2):
-        return duet.stepping(trial, data)
-    return _stepping([trial] * seeds, data, way)
+        return duet.stepping(trial, data), 1
+    trials = [trial] * seeds
+    return _stepping(trials, data, way or usual_way(trials))
 
 
-def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
+def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> tuple[Step, int]:
     training = FusedTraining(trials, data, [Watcher(lambda progress: None) for _ in trials], way)
     training.compile(evaluates=False)
 
@@ -185,7 +189,7 @@ def _stepping(trials: Sequence[Trial], data: Dataset, way: Way) -> Step:
         training.steps(training.at_a_time)
         return time.process_time() - processor, time.perf_counter() - wall
 
-    return steps
+    return steps, training.at_a_time * len(trials)
 
 
 def _can_hold(data: Dataset, *, times: int = 1) -> bool:
