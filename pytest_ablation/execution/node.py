@@ -140,7 +140,7 @@ def _done(sent: Sent, node: str) -> Returned:
             (folder / path).write_bytes(content)
         # What the session has is too old for it, or it would not have sent the task.
         task = with_trainings(sent.task, lambda each: replace(each, store=store, newer_than=0.0))
-        if isinstance(task, Timing):
+        if isinstance(task, Timing | Probing):
             task = replace(task, store=store)
         result = worker.done(task, tell)
         paths = [path for kind in RETURNED for path in sorted((folder / kind).glob("*.npz"))]
