@@ -203,6 +203,15 @@ def pytest_ablation_as_set_up(item: pytest.Item) -> None:
             suite.check_given(item)
 
 
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, name: str, obj: object
+) -> None:
+    """Refuse a test that the marker has made an ablation of, which pytest would leave out."""
+    if "pytest_ablation.ablation" in sys.modules and collector.funcnamefilter(name):
+        with _one_line():
+            suite.check_is_test(name, obj)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Refuse ablations that would be a test's `variant` themselves, untrained."""
     if "pytest_ablation.ablation" in sys.modules:

@@ -118,6 +118,10 @@ class Recipe:
                         f"Recipe({name}={each.__name__} …): this is a class: write "
                         f"{each.__name__}(…)."
                     )
+        if not (isinstance(self.optimizer, str | Mapping) or hasattr(self.optimizer, "get_config")):
+            raise AblationError(
+                f"Recipe(optimizer={self.optimizer!r}): give one of Keras's, or its name."
+            )
 
     @property
     def metric_names(self) -> tuple[str, ...] | None:

@@ -139,6 +139,21 @@ def check_parameters(
         )
 
 
+def check_is_test(name: str, collected: object) -> None:
+    """Refuse an ablation that has a test's name.
+
+    Raises:
+        AblationError: It has: `@pytest.mark.ablation(remove)` marks `remove`, and then calls it.
+    """
+    from pytest_ablation.ablation import Ablation
+
+    if isinstance(collected, Ablation):
+        raise AblationError(
+            f"{name} is an ablation and no test: call the edit in its marker, as in "
+            '`@pytest.mark.ablation(remove("conv1"))`.'
+        )
+
+
 def check_given(item: pytest.Item) -> None:
     """Refuse an ablation that a test was given as its variant, past the fixture, by a hook.
 

@@ -266,6 +266,31 @@ def test_of_ones_own(variant, edit):
     result.stdout.no_fnmatch_line("*plugin.py*")
 
 
+def test_an_edit_that_was_not_called_is_said_where_tests_are_collected(
+    suite: pytest.Pytester,
+) -> None:
+    """pytest marks the edit itself, calls it with the test, and collects none."""
+    write(
+        suite,
+        """
+@pytest.mark.ablation(remove)
+def test_it(variant):
+    assert variant.accuracy.change <= 0
+
+class TestOthers:
+    @pytest.mark.ablation(remove)
+    def test_it(self, variant):
+        assert variant.accuracy.change <= 0
+
+without = remove("drop1")
+""",
+    )
+    result = suite.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(['test_it is an ablation and no test: *(remove("conv1"))`.'])
+    result.stdout.no_fnmatch_line("*plugin.py*")
+
+
 def test_a_forgotten_indirect_of_a_hook_is_said(quick: pytest.Pytester) -> None:
     """The ablation itself was the test's variant: it had no accuracy, or passed untrained."""
     write(

@@ -183,6 +183,13 @@ def test_a_class_in_the_place_of_an_object_is_refused(changes: dict[str, Any]) -
         Recipe(**{"optimizer": "adam", "loss": "mse", **changes})
 
 
+@pytest.mark.parametrize("optimizer", [None, 0.1])
+def test_what_is_no_optimizer_is_refused(optimizer: object) -> None:
+    """None ended in a traceback of Keras's."""
+    with pytest.raises(AblationError, match=r"Recipe\(optimizer=.*: give one of Keras's"):
+        Recipe(optimizer=optimizer, loss="mse")
+
+
 def test_a_precision_that_keras_does_not_know_is_refused() -> None:
     """A slip in its name is one line, and no traceback."""
     with pytest.raises(AblationError, match=r"Recipe\(precision='float17'\): .*mixed_float16"):
