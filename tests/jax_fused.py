@@ -792,8 +792,9 @@ def test_how_seeds_share_the_device_is_remembered(tmp_path: Path) -> None:
     arm = here.baseline(EXPERIMENT)
     trainings = tuple(here._training(arm, seed) for seed in SEEDS)
     Together(trainings=trainings, name="both")(wait=False)
-    trial = arm.trial(0)
-    assert here.store.recall("seeds", f"{trial.model}/{trial.recipe}/{len(SEEDS)}") == "vmap"
+    name = fused.name_of([each.trial for each in trainings])
+    assert here.store.recall("seeds", name) == "vmap"
+    assert jax.local_devices()[0].device_kind in name  # another may find the other way faster
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
         from pytest_ablation.training import fused
         from pytest_ablation.training.device import sees_gpu
 
-        store, name = first.store, _of_seeds(trials)
+        store, name = first.store, fused.name_of(trials)
         fused.keep_compilations(store.folder / "compiled")
         yield from fused.train(
             trials,
@@ -212,11 +212,6 @@ def _runs(trainings: Sequence[Training], watchers: Sequence[Watcher]) -> Iterato
 def _gpu_of(store: Store) -> Callable[[], AbstractContextManager[Any]]:
     """Return a context in which a process has its GPU for itself, among those of the store."""
     return partial(store.lock, f"gpu{os.environ.get('CUDA_VISIBLE_DEVICES', '')}")
-
-
-def _of_seeds(trials: Sequence[Trial]) -> str:
-    """Name what it depends on how the seeds of an arm share a device."""
-    return f"{trials[0].model}/{trials[0].recipe}/{len(trials)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +284,7 @@ def _stepping(trial: Trial, data: Dataset, seeds: int, store: Store) -> tuple[St
     from pytest_ablation.training import fused
 
     fused.keep_compilations(store.folder / "compiled")
-    return fused.stepping(trial, seeds, data, store.recall("seeds", _of_seeds([trial] * seeds)))
+    return fused.stepping(trial, seeds, data, store.recall("seeds", fused.name_of([trial] * seeds)))
 
 
 @dataclass(frozen=True, kw_only=True)

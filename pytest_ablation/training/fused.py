@@ -124,6 +124,12 @@ def usual_way(trials: Sequence[Trial]) -> Way:
     return "map" if _has_own_code(trials[0]) or len(trials) == 1 else "vmap"
 
 
+def name_of(trials: Sequence[Trial]) -> str:
+    """Name what it depends on how the seeds of an arm share the device, which is one of this."""
+    device = jax.local_devices()[0].device_kind
+    return f"{trials[0].model}/{trials[0].recipe}/{len(trials)}/{device}"
+
+
 def _the_faster(compiled: Callable[[Way], FusedTraining], gpu: Alone) -> FusedTraining:
     """Return a training whose seeds share the device as they had better, from its first steps.
 
