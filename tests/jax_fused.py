@@ -53,6 +53,7 @@ from pytest_ablation.training import (
     fused_steps,
     fused_training,
     initial,
+    xla,
 )
 from pytest_ablation.verdict import Bound
 from tests.test_fit import experiment as experiment_of
@@ -856,6 +857,15 @@ def test_what_trains_at_once_is_timed_at_once(
     wide = here.variant(EXPERIMENT, configure("dense1", units=500))
     timed = here.duets.of(wide, here.baseline(EXPERIMENT), Settled(bound=Bound()))
     assert timed.log_ratios
+
+
+def test_an_option_that_xla_does_not_have_is_left_out() -> None:
+    """A newer one drops options, and an older one lacks them; another error stays one."""
+    negative = jax.jit(jnp.negative).lower(1)
+    options = {"xla_gpu_of_another_version": True, "xla_gpu_enable_triton_gemm": False}
+    assert xla.compiled(negative, options)(1) == -1
+    with pytest.raises(jax.errors.JaxRuntimeError, match="not a valid bool"):
+        xla.compiled(negative, {"xla_gpu_enable_triton_gemm": "neither"})
 
 
 def test_a_plan_times_the_program_that_will_train(
