@@ -44,7 +44,7 @@ def _measure(duets: int, seconds: float) -> None:
     from pytest_ablation.arm import Arm
     from pytest_ablation.data import maps, sample
     from pytest_ablation.execution import local
-    from pytest_ablation.execution.task import Timing
+    from pytest_ablation.execution.timed import Timing
     from pytest_ablation.pairs import Settled
     from pytest_ablation.profile import PROFILES
     from pytest_ablation.store import Store

@@ -18,7 +18,8 @@ import numpy as np
 from pytest_ablation.execution import here, local, sharing
 from pytest_ablation.execution.board import Board
 from pytest_ablation.execution.machine import cores
-from pytest_ablation.execution.task import Probing, Training
+from pytest_ablation.execution.task import Training
+from pytest_ablation.execution.timed import Probing
 from pytest_ablation.store import Store
 
 

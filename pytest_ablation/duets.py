@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeGuard
 
 from pytest_ablation.arm import Arm
-from pytest_ablation.execution.task import Timing
+from pytest_ablation.execution.timed import Timing
 from pytest_ablation.pairs import Settled
 from pytest_ablation.run import Duet
 from pytest_ablation.verdict import Bound

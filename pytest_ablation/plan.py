@@ -15,7 +15,9 @@ import pytest
 from pytest_ablation.arm import Arm
 from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.executor import Executor
-from pytest_ablation.execution.task import Probing, Result, Task
+from pytest_ablation.execution.result import Result
+from pytest_ablation.execution.task import Task
+from pytest_ablation.execution.timed import Probing
 from pytest_ablation.experiment import Trial
 from pytest_ablation.study import Study
 

@@ -18,7 +18,8 @@ from pytest_ablation.duets import Duets
 from pytest_ablation.entry import DamagedEntryError, Kept, NewerEntryError
 from pytest_ablation.errors import AblationError
 from pytest_ablation.execution.executor import Executor
-from pytest_ablation.execution.task import Lesioning, Probing, Together, Training
+from pytest_ablation.execution.task import Lesioning, Together, Training
+from pytest_ablation.execution.timed import Probing
 from pytest_ablation.experiment import Experiment
 from pytest_ablation.profile import Profile
 from pytest_ablation.recipe import Recipe

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_ablation.execution.board import Usage
-from pytest_ablation.execution.task import Result, Task
+from pytest_ablation.execution.result import Result
+from pytest_ablation.execution.task import Task
 
 
 class Executor(Protocol):

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from pytest_ablation.errors import AblationError, TrainingError, with_last_lines
 from pytest_ablation.execution.board import Board, Waiting
+from pytest_ablation.execution.result import Result
 from pytest_ablation.execution.slot import failed
-from pytest_ablation.execution.task import Result, Task
+from pytest_ablation.execution.task import Task
 from pytest_ablation.run import Progress
 
 

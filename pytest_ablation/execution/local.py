@@ -20,8 +20,10 @@ from pytest_ablation.execution import sharing
 from pytest_ablation.execution.board import Board, Show, Usage, Waiting, whole
 from pytest_ablation.execution.here import Here
 from pytest_ablation.execution.machine import cores
+from pytest_ablation.execution.result import Result
 from pytest_ablation.execution.slot import Place, Slot, took_too_long
-from pytest_ablation.execution.task import Result, Task, Timing, Together, Training
+from pytest_ablation.execution.task import Task, Together, Training
+from pytest_ablation.execution.timed import Timing
 from pytest_ablation.store import Store
 from pytest_ablation.training.device import gpus
 

@@ -20,15 +20,9 @@ import ray
 
 from pytest_ablation.errors import AblationError, DataError
 from pytest_ablation.execution import by_value, worker
-from pytest_ablation.execution.task import (
-    Lesioning,
-    Probing,
-    Result,
-    Task,
-    Timing,
-    Together,
-    Training,
-)
+from pytest_ablation.execution.result import Result
+from pytest_ablation.execution.task import Lesioning, Task, Together, Training
+from pytest_ablation.execution.timed import Probing, Timing
 from pytest_ablation.experiment import CORRECTED, Trial
 from pytest_ablation.run import Progress
 from pytest_ablation.store import Store

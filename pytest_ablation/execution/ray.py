@@ -34,8 +34,9 @@ from pytest_ablation.execution import by_value, node
 from pytest_ablation.execution.board import Usage
 from pytest_ablation.execution.local import Workers
 from pytest_ablation.execution.machine import thread_variables
+from pytest_ablation.execution.result import Result
 from pytest_ablation.execution.slot import failed, took_too_long
-from pytest_ablation.execution.task import Lesioning, Result, Task
+from pytest_ablation.execution.task import Lesioning, Task
 from pytest_ablation.resources import Resources, check, parsed
 from pytest_ablation.store import Store
 

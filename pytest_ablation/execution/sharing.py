@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from pytest_ablation.execution.board import Board, Show
 from pytest_ablation.execution.slot import Slot
-from pytest_ablation.execution.task import Probing, Training
+from pytest_ablation.execution.task import Training
+from pytest_ablation.execution.timed import Probing
 from pytest_ablation.store import Store
 
 SECONDS_BETWEEN_LOOKS = 0.25

@@ -21,7 +21,8 @@ from pebble import ProcessExpired, ProcessPool
 from pytest_ablation.errors import AblationError, with_last_lines
 from pytest_ablation.execution import worker
 from pytest_ablation.execution.machine import thread_variables
-from pytest_ablation.execution.task import Result, Task
+from pytest_ablation.execution.result import Result
+from pytest_ablation.execution.task import Task
 
 
 class Place(Protocol):

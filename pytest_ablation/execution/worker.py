@@ -19,7 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from pytest_ablation.errors import AblationWarning, TrainingError, with_last_lines
-from pytest_ablation.execution.task import Result, Task, Tell
+from pytest_ablation.execution.result import Result, Tell
+from pytest_ablation.execution.task import Task
 
 _FAILED: list[Exception] = []  # what the last task raised, if it did
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 Options: TypeAlias = Mapping[str, bool | str]
 
 
-def compiled(lowered: Any, options: Options) -> Callable[..., Any]:
+def compiled(lowered: Any, options: Options) -> Any:
     """Compile a program with those of some options that are known here.
 
     Args:
@@ -21,12 +21,12 @@ def compiled(lowered: Any, options: Options) -> Callable[..., Any]:
     """
     # To ask before whether all are known would be a program more: 0.2 s of a GPU.
     try:
-        return cast("Callable[..., Any]", lowered.compile(dict(options)))
+        return lowered.compile(dict(options))
     except jax.errors.JaxRuntimeError as error:
         if "compile option" not in str(error):
             raise
     known = {name: value for name, value in options.items() if _is_known(name, value)}
-    return cast("Callable[..., Any]", lowered.compile(known))
+    return lowered.compile(known)
 
 
 @cache
